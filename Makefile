@@ -1,0 +1,41 @@
+# `make demo` and `make test` set everything up by themselves. PYTHON chooses the interpreter, for example PYTHON=python3.12.
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
+	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+
+.PHONY: setup demo up test lint bench clean
+.DEFAULT_GOAL := help
+
+help:  ## what can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+setup: .venv/installed  ## the virtual environment, the stubs, Kafka and a Java runtime
+	@$(BIN)/python tools/stubs.py
+	@$(BIN)/python -m servers.mesh.jars
+
+.venv/installed: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "ronghe needs Python 3.11 or later with the venv module: install it, or name it with PYTHON=..."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(BIN)/python -m servers.mesh.java >/dev/null 2>&1 || \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[java]'
+	@touch $@
+
+demo: setup  ## 300 applications through the whole mesh, with a table at the end
+	@$(BIN)/ronghe demo
+
+up: setup  ## the mesh, until Ctrl-C
+	@$(BIN)/ronghe up
+
+test: setup  ## all tests, real broker included
+	@$(BIN)/pytest
+
+lint: setup  ## ruff, mypy, buf
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/buf lint && $(BIN)/buf format --diff --exit-code proto
+
+bench: setup  ## completed cases a second, with a bare echo as control
+	@$(BIN)/python -m benchmarks.cases
+
+clean:  ## everything that set-up and runs made
+	rm -rf .venv .cache .ronghe third_party .mypy_cache .ruff_cache .pytest_cache .hypothesis proto/buf
+	find proto -name '*_pb2*.py*' -delete

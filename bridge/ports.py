@@ -1,0 +1,85 @@
+"""What the bridge needs of a journal: a source to publish from, and a sink to hand records to."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from bridge.record import Record
+
+
+class StoreUnavailable(Exception):
+    """The database does not answer. What was under way may or may not be durable: pause, and try again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """Where a source is to go on; stored in the transaction of the records it stands behind."""
+
+    name: str
+    """For example "kafka/ronghe.cases.v1/3"."""
+    value: Mapping[str, str | int]
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Where a published row lies on the topic."""
+
+    position: int
+    topic_id: str
+    partition: int
+    offset: int
+    event_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A record and where it came from."""
+
+    record: Record
+    source: str
+    """For example "kafka/ronghe.cases.v1/3/1042" or "inbox/intake-01/17"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Undecodable:
+    """Something that came from a source and is no record."""
+
+    source: str
+    case_id: str
+    """Empty where it could not be read."""
+    headers: Sequence[tuple[str, bytes]]
+    value: bytes
+    error: str
+    """What is wrong with it, without its contents."""
+
+
+class Outbox(Protocol):
+    """The journal, as the relay sees it."""
+
+    async def unpublished(self, after: int, limit: int) -> Sequence[Record]:
+        """Rows to publish after a position, in order: own ones and those from an inbox, never those from Kafka."""
+
+    async def wait_beyond(self, position: int) -> None:
+        """Return when the journal may have grown beyond the position; at the latest after a second."""
+
+    async def relay_position(self) -> int:
+        """Everything up to here is published."""
+
+    async def checkpoints(self) -> Sequence[Checkpoint]:
+        """Where published rows lie on the topic, newest first."""
+
+    async def advance(self, position: int, checkpoint: Checkpoint | None) -> None:
+        """Everything up to the position is published."""
+
+    async def rewind(self, checkpoint: Checkpoint | None) -> None:
+        """Publish again from behind the checkpoint, or from the beginning."""
+
+
+class Sink(Protocol):
+    """The journal, as a source of records sees it."""
+
+    async def absorb(self, items: Sequence[Arrived | Undecodable], cursors: Sequence[Cursor]) -> None:
+        """Take the items in, and remember where to go on; durable on return. Raises StoreUnavailable."""
+
+    async def cursors(self, prefix: str) -> Sequence[Cursor]:
+        """Stored cursors whose name begins so."""

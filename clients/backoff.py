@@ -1,0 +1,24 @@
+"""How long to wait before the next attempt."""
+
+import asyncio
+import random
+
+
+class Backoff:
+    """Waits that double from `first` to `longest` seconds, each shortened by chance so that clients do not march in step."""
+
+    def __init__(self, first: float = 0.1, longest: float = 10.0) -> None:
+        self._first = first
+        self._longest = longest
+        self.attempts = 0
+
+    def reset(self) -> None:
+        """It went well: begin with the first wait again."""
+        self.attempts = 0
+
+    async def wait(self, at_least: float | None = None) -> None:
+        """Wait for the next attempt."""
+        longest = min(self._first * 2**self.attempts, self._longest)
+        self.attempts += 1
+        # Chance here only spreads load.
+        await asyncio.sleep(max(at_least or 0.0, longest * random.uniform(0.5, 1.0)))  # noqa: S311

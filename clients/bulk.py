@@ -1,0 +1,159 @@
+"""Many requests over one bidirectional stream: pipelined, answered in any order, resumed after a lost connection."""
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+from google.rpc import status_pb2
+
+from clients.backoff import Backoff
+from clients.base import completed
+from clients.errors import DeadlineExceeded, RongheError, Unavailable, error_of, error_of_status
+
+Req = TypeVar("Req", bound=Message)
+Resp = TypeVar("Resp", bound=Message)
+
+WINDOW = 256
+# Attempts in a row to open the stream again, with nothing answered in between.
+ATTEMPTS = 5
+
+
+class Response(Protocol):
+    """What a bulk stream's response has."""
+
+    request_id: str
+    failed: status_pb2.Status
+
+    def WhichOneof(self, oneof_group: Any) -> Any:  # noqa: N802 - protobuf's name
+        """The field of a oneof that is set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[Req, Resp]):
+    """One request, as it was sent, and its response or its error."""
+
+    request: Req
+    response: Resp | None
+    error: RongheError | None
+
+    def result(self) -> Resp:
+        """The response; raises the error."""
+        if self.response is None:
+            assert self.error is not None  # noqa: S101 - one of the two is always there
+            raise self.error
+        return self.response
+
+
+Open = Callable[[], "grpc.aio.StreamStreamCall[Any, Any]"]
+Source = AsyncIterable[Req] | Iterable[Req]
+
+
+class Pipeline(Generic[Req, Resp]):
+    """One bulk run: at most `window` requests are unanswered at a time; what is unanswered is sent again on a new stream.
+
+    The requests keep their ids, so that sending one again has no second effect.
+    """
+
+    def __init__(self, open_stream: Open, wrap: Callable[[Req], Message], window: int = WINDOW) -> None:
+        self._open = open_stream
+        self._wrap = wrap
+        self._room = asyncio.Semaphore(window)
+        self._pending: dict[str, Req] = {}
+        self._to_send: asyncio.Queue[Req | None] = asyncio.Queue()
+        self._exhausted = False
+
+    async def run(self, source: "Source[Req]") -> AsyncIterator[Answer[Req, Resp]]:
+        """Answers in any order, until every request has one."""
+        feeding = asyncio.create_task(self._feed(source))
+        backoff = Backoff()
+        try:
+            while not self._finished():
+                try:
+                    async for answer in self._stream():
+                        backoff.reset()
+                        yield answer
+                except (Unavailable, DeadlineExceeded) as error:
+                    if backoff.attempts >= ATTEMPTS:
+                        raise
+                    await backoff.wait(error.retry_after)
+            await feeding
+        finally:
+            feeding.cancel()
+
+    def _finished(self) -> bool:
+        return self._exhausted and not self._pending
+
+    async def _feed(self, source: "Source[Req]") -> None:
+        try:
+            async for request in _each(source):
+                await self._room.acquire()
+                self._add(completed(request))
+        finally:
+            self._exhausted = True
+            self._to_send.put_nowait(None)
+
+    def _add(self, request: Req) -> None:
+        """Known as unanswered before it is sent: the answer can come before the write returns."""
+        request_id = _id_of(request)
+        if request_id in self._pending:
+            raise ValueError(f"the request id {request_id} is under way already: each request needs its own")
+        self._pending[request_id] = request
+        self._to_send.put_nowait(request)
+
+    async def _stream(self) -> AsyncIterator[Answer[Req, Resp]]:
+        """One stream, from its opening until its end."""
+        self._send_again()
+        call = self._open()
+        sending = asyncio.create_task(self._send(call))
+        try:
+            async for response in call:
+                answer = self._answer(response)
+                if answer is not None:
+                    yield answer
+        except grpc.aio.AioRpcError as failure:
+            raise error_of(failure) from failure
+        finally:
+            sending.cancel()
+            call.cancel()
+
+    def _send_again(self) -> None:
+        self._to_send = asyncio.Queue()
+        for request in self._pending.values():
+            self._to_send.put_nowait(request)
+        if self._exhausted:
+            self._to_send.put_nowait(None)
+
+    async def _send(self, call: "grpc.aio.StreamStreamCall[Any, Any]") -> None:
+        try:
+            while (request := await self._to_send.get()) is not None:
+                await call.write(self._wrap(request))
+            await call.done_writing()
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            return  # the stream has ended: who reads it learns why
+
+    def _answer(self, response: Response) -> Answer[Req, Resp] | None:
+        request = self._pending.pop(response.request_id, None)
+        if request is None:
+            return None
+        self._room.release()
+        result = response.WhichOneof("result")
+        if result == "failed":
+            return Answer(request, None, error_of_status(response.failed))
+        return Answer(request, getattr(response, result), None)
+
+
+def _id_of(request: Message) -> str:
+    request_id: str = request.request_id  # type: ignore[attr-defined]
+    return request_id
+
+
+async def _each(source: "Source[Req]") -> AsyncIterator[Req]:
+    if isinstance(source, AsyncIterable):
+        async for request in source:
+            yield request
+        return
+    for request in source:
+        yield request

@@ -1,0 +1,20 @@
+"""How an unexpected exception is logged: what kind it is and where it arose, never its text, which may hold personal data."""
+
+import traceback
+from typing import TypedDict
+
+
+class Fault(TypedDict):
+    """Fields of a log event."""
+
+    error: str
+    where: list[str]
+
+
+def fault(error: BaseException) -> Fault:
+    """The exception's type, and the innermost places of its traceback as `file:line function`."""
+    frames = traceback.extract_tb(error.__traceback__)[-6:]
+    return {
+        "error": type(error).__name__,
+        "where": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
+    }

@@ -1,0 +1,1 @@
+"""The subsystems of ronghe and the machine they are all instances of."""

@@ -1,0 +1,1 @@
+"""What every subsystem shows of a case: the case itself, its timeline, where it is, its documents."""

@@ -1,0 +1,88 @@
+"""CaseService, the same on every subsystem."""
+
+from sqlalchemy import ColumnElement, Connection
+
+from clients.identity import Identity
+from clients.redaction import redact
+from ronghe.case.v1 import case_pb2
+from ronghe.case.v1 import case_service_pb2 as pb
+from servers.case import timeline
+from servers.case.views import CaseView
+from servers.kernel.kernel import Kernel
+from servers.rpc.call import Call
+from servers.rpc.paging import Pages
+
+SEES_PERSONAL_DATA = frozenset({"organ", "intake", "auditor"})
+TIMELINE_PAGE = 200
+
+
+class CaseServicer:
+    """Shows cases as this subsystem knows them, and as the caller may see them."""
+
+    service = pb.DESCRIPTOR.services_by_name["CaseService"]
+
+    def __init__(self, kernel: Kernel, view: CaseView, pages: Pages, *, publishes: bool) -> None:
+        self._kernel = kernel
+        self._view = view
+        self._pages = pages
+        self._publishes = publishes
+
+    async def GetCase(self, request: pb.GetCaseRequest, call: Call) -> pb.GetCaseResponse:  # noqa: N802 - contract
+        """One case."""
+        case = await self._kernel.read(
+            lambda connection: self._view.find(
+                connection, call.caller, call.scope, case_id=request.case_id, case_no=request.case_no
+            )
+        )
+        return pb.GetCaseResponse(case=shown_to(call.caller, case))
+
+    async def ListCases(self, request: pb.ListCasesRequest, call: Call) -> pb.ListCasesResponse:  # noqa: N802
+        """Cases, newest first."""
+        page = await case_page(self._kernel, self._view, self._pages, request, self._filters(request), call)
+        return pb.ListCasesResponse(cases=page[0], next_page_token=page[1])
+
+    async def GetCaseTimeline(  # noqa: N802
+        self, request: pb.GetCaseTimelineRequest, call: Call
+    ) -> pb.GetCaseTimelineResponse:
+        """The case's events."""
+        size = request.page_size or TIMELINE_PAGE
+
+        def query(connection: Connection) -> list[pb.TimelineEntry]:
+            case = self._view.find(connection, call.caller, call.scope, case_id=request.case_id)
+            return list(timeline.entries(connection, case.case_id, request.after_position, size))
+
+        entries = await self._kernel.read(query)
+        following = entries[-1].position if len(entries) == size else 0
+        return pb.GetCaseTimelineResponse(entries=entries, next_position=following)
+
+    async def LocateCase(self, request: pb.LocateCaseRequest, call: Call) -> pb.LocateCaseResponse:  # noqa: N802
+        """Where the case's events are."""
+        relayed = await self._kernel.relay_position() if self._publishes else None
+
+        def query(connection: Connection) -> pb.LocateCaseResponse:
+            case = self._view.find(connection, call.caller, call.scope, case_id=request.case_id)
+            return timeline.location(connection, self._kernel.subsystem.origin, case.case_id, relayed)
+
+        return await self._kernel.read(query)
+
+    def _filters(self, request: pb.ListCasesRequest) -> list[ColumnElement[bool]]:
+        columns = self._view.table.c
+        equal = {
+            "state": int(request.state),
+            "outcome": int(request.outcome),
+            "item_code": request.item_code,
+            "lead_id": request.lead_id,
+        }
+        filters = [columns[name] == value for name, value in equal.items() if value]
+        if request.HasField("submitted_from"):
+            filters.append(columns.submitted_at >= request.submitted_from.ToMicroseconds())
+        if request.HasField("submitted_before"):
+            filters.append(columns.submitted_at < request.submitted_before.ToMicroseconds())
+        return filters
+
+
+def shown_to(caller: Identity, case: case_pb2.Case) -> case_pb2.Case:
+    """The case, without personal data for those who may not see it."""
+    if caller.kind not in SEES_PERSONAL_DATA:
+        redact(case)
+    return case

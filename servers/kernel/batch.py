@@ -1,0 +1,341 @@
+"""One transaction's work, in memory: states are loaded once, units change them in turn, everything is written at the end."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from itertools import count
+from typing import Any
+from uuid import UUID, uuid5
+
+from google.protobuf.message import Message
+from sqlalchemy import Connection, select
+from uuid_utils.compat import uuid7
+
+from bridge.record import Arrival, Record
+from clients.identity import Identity
+from clients.telemetry import SpanContext, format_traceparent
+from ronghe.error.v1.reason_pb2 import Reason
+from servers.kernel import journal, tables
+from servers.kernel.database import Database, padded
+from servers.kernel.statements import Statements
+from servers.kernel.stream import Refused, Scope, Stream, StreamKey
+from servers.kernel.subsystem import Subsystem
+from servers.kernel.times import to_micros
+
+MAX_EVENT_BYTES = 256 * 1024
+
+
+@dataclass(slots=True)
+class LiveStream:
+    """A stream while a batch works on it."""
+
+    key: StreamKey
+    rules: Stream[Any]
+    state: Message
+    version: int = 0
+    last_event_id: str = ""
+    timers: dict[str, datetime] = field(default_factory=dict)
+    """As they are stored."""
+    changed: bool = False
+
+    @property
+    def last_cause(self) -> tuple[UUID, ...]:
+        """What a command is caused by: the last record the stream took in."""
+        return (UUID(self.last_event_id),) if self.last_event_id else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A record this batch puts into the journal, with the call it came by."""
+
+    record: Record
+    call: SpanContext | None
+    started_at: int
+    """When work on it began, nanoseconds since 1970."""
+
+
+@dataclass
+class Batch:
+    """The open transaction. A unit reads and appends here; `write` makes everything rows."""
+
+    connection: Connection
+    database: Database
+    statements: Statements
+    subsystem: Subsystem
+    now: datetime
+    epoch: int
+    position: int
+    hash: bytes
+
+    streams: dict[str, LiveStream] = field(default_factory=dict)
+    taken: list[Taken] = field(default_factory=list)
+    known_events: set[tuple[str, str]] = field(default_factory=set)
+    parked_cases: set[str] = field(default_factory=set)
+    requests: dict[str, tuple[bytes, str]] = field(default_factory=dict)
+    new_requests: list[dict[str, Any]] = field(default_factory=list)
+    deliveries: dict[str, list[Record]] = field(default_factory=lambda: defaultdict(list))
+    counters: dict[str, int] = field(default_factory=dict)
+    parked: list[dict[str, Any]] = field(default_factory=list)
+
+    # --- reading ---
+
+    def load(self, keys: Iterable[StreamKey]) -> None:
+        """Load the states of these streams that are not loaded yet, one query a kind."""
+        wanted: dict[str, dict[str, StreamKey]] = defaultdict(dict)
+        for key in keys:
+            if str(key) not in self.streams:
+                wanted[key.kind][key.id] = key
+        for kind, named in wanted.items():
+            rules = self.subsystem.streams[kind]
+            for key in named.values():
+                self.streams[str(key)] = LiveStream(key, rules, rules.state())
+            columns = rules.table.c
+            statement = select(
+                columns.id, columns.version, columns.fold_version, columns.last_event_id, columns.state
+            ).where(columns.id.in_(padded(named)))
+            for row in self.connection.execute(statement):
+                self._revive(self.streams[f"{kind}/{row.id}"], row)
+
+    def _revive(self, live: LiveStream, row: Any) -> None:
+        live.version, live.last_event_id = row.version, row.last_event_id
+        if row.fold_version == live.rules.fold_version:
+            live.state.ParseFromString(row.state)
+        else:
+            self._fold_again(live)
+        live.timers = dict(live.rules.timers(live.state))
+
+    def _fold_again(self, live: LiveStream) -> None:
+        """The rules of folding have changed since the state was stored: take it from the journal."""
+        version = 0
+        for record in journal.of_case(self.connection, live.key.case_id):
+            if record.stream == str(live.key) or live.key in live.rules.concerned(record):
+                version += 1
+                live.rules.evolve(live.state, record, version)
+        live.version = version
+        live.changed = True
+
+    def stream(self, key: StreamKey) -> LiveStream:
+        """The stream, loaded if need be."""
+        live = self.streams.get(str(key))
+        if live is None:
+            self.load([key])
+            live = self.streams[str(key)]
+        return live
+
+    def load_events(self, records: Iterable[Record]) -> None:
+        """Learn which of these records the journal has already."""
+        columns = tables.journal.c
+        ids = padded(str(record.event_id) for record in records)
+        if ids:
+            rows = self.connection.execute(select(columns.event_id, columns.origin).where(columns.event_id.in_(ids)))
+            self.known_events.update((row.event_id, row.origin) for row in rows)
+
+    def load_parked(self, case_ids: Iterable[str]) -> None:
+        """Learn which of these cases have records set aside."""
+        columns = tables.dead_letter.c
+        ids = padded(set(case_ids))
+        if ids:
+            rows = self.connection.execute(
+                select(columns.case_id).where(columns.case_id.in_(ids), columns.settled_at.is_(None)).distinct()
+            )
+            self.parked_cases.update(row.case_id for row in rows)
+
+    def load_requests(self, keys: Iterable[str]) -> None:
+        """Learn which of these requests were answered before."""
+        columns = tables.request.c
+        wanted = padded(keys)
+        if wanted:
+            rows = self.connection.execute(
+                select(columns.key, columns.digest, columns.positions).where(columns.key.in_(wanted))
+            )
+            self.requests.update((row.key, (row.digest, row.positions)) for row in rows)
+
+    def knows(self, record: Record) -> bool:
+        """Whether the journal, or this batch, has the record."""
+        return (str(record.event_id), record.origin) in self.known_events
+
+    # --- rules at work ---
+
+    def scope(self, caller: Identity) -> Scope:
+        """What the rules of a command may use."""
+        return Scope(now=self.now, new_id=uuid7, next_number=self.next_number, caller=caller)
+
+    def scope_after(self, cause: UUID, key: StreamKey) -> Scope:
+        """What the rules of a reaction or a timer may use: a repeat makes the same ids again."""
+        numbers = count()
+        new_id = lambda: uuid5(cause, f"{key}/{next(numbers)}")  # noqa: E731 - one line says it
+        return Scope(now=self.now, new_id=new_id, next_number=self.next_number)
+
+    def next_number(self, name: str) -> int:
+        """Count on, in this transaction."""
+        value = self.counters.get(name)
+        if value is None:
+            columns = tables.counter.c
+            value = self.connection.scalar(select(columns.value).where(columns.name == name)) or 0
+        self.counters[name] = value + 1
+        return value + 1
+
+    def append(
+        self,
+        live: LiveStream,
+        facts: Sequence[Message],
+        causes: tuple[UUID, ...],
+        scope: Scope,
+        call: SpanContext | None,
+        started_at: int,
+    ) -> list[Record]:
+        """Journal own facts of a stream, and let every stream they concern react."""
+        records = []
+        for fact in facts:
+            record = self._own_record(live, fact, causes, scope)
+            records.append(record)
+            self._take(record, call, started_at)
+            self._evolve(live, record)
+            causes = (record.event_id,)
+            self._offer(record, call, started_at, own=live)
+        return records
+
+    def take_in(self, record: Record, keys: Sequence[StreamKey], started_at: int) -> None:
+        """Journal a record from elsewhere, and let every stream it concerns react."""
+        record = replace(record, position=self._next_position())
+        self._take(record, None, started_at)
+        for key in keys:
+            self._meet(self.stream(key), record, None, started_at)
+
+    def _own_record(self, live: LiveStream, fact: Message, causes: tuple[UUID, ...], scope: Scope) -> Record:
+        body = fact.SerializeToString()
+        if len(body) > MAX_EVENT_BYTES:
+            raise Refused(
+                Reason.REASON_TOO_LARGE,
+                f"the event would have {len(body)} bytes, at most {MAX_EVENT_BYTES} are allowed: send less text",
+            )
+        return Record(
+            event_id=scope.new_id(),
+            origin=self.subsystem.origin,
+            case_id=live.key.case_id,
+            stream=str(live.key),
+            version=live.version + 1,
+            causes=causes,
+            recorded_at=self.now,
+            type=fact.DESCRIPTOR.full_name,
+            body=body,
+            fact=fact,
+            arrival=Arrival.OWN,
+            position=self._next_position(),
+        )
+
+    def _next_position(self) -> int:
+        return self.position + len(self.taken) + 1
+
+    def _take(self, record: Record, call: SpanContext | None, started_at: int) -> None:
+        self.taken.append(Taken(record, call, started_at))
+        self.known_events.add((str(record.event_id), record.origin))
+
+    def _evolve(self, live: LiveStream, record: Record) -> None:
+        live.version += 1
+        live.last_event_id = str(record.event_id)
+        live.changed = True
+        live.rules.evolve(live.state, record, live.version)
+        for name in live.rules.receivers(live.state, record):
+            self.deliveries[name].append(record)
+
+    def _offer(self, record: Record, call: SpanContext | None, started_at: int, own: LiveStream) -> None:
+        for key in self.subsystem.concerned(record):
+            if str(key) != str(own.key):
+                self._meet(self.stream(key), record, call, started_at)
+
+    def _meet(self, live: LiveStream, record: Record, call: SpanContext | None, started_at: int) -> None:
+        self._evolve(live, record)
+        scope = self.scope_after(record.event_id, live.key)
+        facts = live.rules.react(live.state, record, scope)
+        self.append(live, facts, (record.event_id,), scope, call, started_at)
+
+    # --- writing ---
+
+    def write(self) -> None:
+        """Make everything this batch did rows of the open transaction."""
+        execute = self.connection.exec_driver_sql
+        self._write_journal()
+        self._write_streams()
+        self._write_inboxes()
+        if self.new_requests:
+            execute(self.statements.insert_request, self.new_requests)
+        if self.counters:
+            execute(self.statements.upsert_counter, [{"name": name, "value": v} for name, v in self.counters.items()])
+        if self.parked:
+            execute(self.statements.insert_dead_letter, self.parked)
+
+    def _write_journal(self) -> None:
+        if not self.taken:
+            return
+        taken_at = to_micros(self.now)
+        rows = []
+        for taken in self.taken:
+            call = format_traceparent(taken.call) if taken.call else None
+            row = journal.to_row(taken.record, epoch=self.epoch, taken_at=taken_at, call=call, previous=self.hash)
+            self.hash = row["hash"]
+            rows.append(row)
+        self.position = rows[-1]["position"]
+        self.connection.exec_driver_sql(self.statements.insert_journal, rows)
+        self.connection.exec_driver_sql(
+            self.statements.update_head, {"position": self.position, "hash": self.hash, "key_id": 1}
+        )
+
+    def _write_streams(self) -> None:
+        rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        set_timers: list[dict[str, Any]] = []
+        cleared: list[dict[str, Any]] = []
+        for name, live in self.streams.items():
+            if not live.changed:
+                continue
+            rows[live.key.kind].append(_stream_row(live))
+            wanted = dict(live.rules.timers(live.state))
+            set_timers += [
+                {"stream": name, "name": timer, "case_id": live.key.case_id, "due_at": to_micros(due)}
+                for timer, due in wanted.items()
+                if live.timers.get(timer) != due
+            ]
+            cleared += [{"key_stream": name, "key_name": timer} for timer in live.timers.keys() - wanted.keys()]
+        for kind, stream_rows in rows.items():
+            self.connection.exec_driver_sql(self.statements.upsert_stream[kind], stream_rows)
+        if set_timers:
+            self.connection.exec_driver_sql(self.statements.upsert_timer, set_timers)
+        if cleared:
+            self.connection.exec_driver_sql(self.statements.delete_timer, cleared)
+
+    def _write_inboxes(self) -> None:
+        if not self.deliveries:
+            return
+        columns = tables.receiver.c
+        statement = select(columns.name, columns.last_sequence).where(columns.name.in_(padded(self.deliveries)))
+        last = {row.name: row.last_sequence for row in self.connection.execute(statement)}
+        since = to_micros(self.now)
+        rows = []
+        for name, records in self.deliveries.items():
+            first = last.get(name, 0) + 1
+            rows += [
+                {"receiver": name, "sequence": sequence, "position": record.position, "case_id": record.case_id,
+                 "since": since}
+                for sequence, record in enumerate(records, first)
+            ]  # fmt: skip
+        self.connection.exec_driver_sql(
+            self.statements.upsert_receiver,
+            [
+                {"name": name, "last_sequence": last.get(name, 0) + len(records), "session": ""}
+                for name, records in self.deliveries.items()
+            ],
+        )
+        self.connection.exec_driver_sql(self.statements.insert_inbox, rows)
+
+
+def _stream_row(live: LiveStream) -> dict[str, Any]:
+    return {
+        "id": live.key.id,
+        "case_id": live.key.case_id,
+        "version": live.version,
+        "fold_version": live.rules.fold_version,
+        "last_event_id": live.last_event_id,
+        "state": live.state.SerializeToString(),
+        **live.rules.columns(live.state),
+    }

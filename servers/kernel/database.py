@@ -1,0 +1,138 @@
+"""A subsystem's database, SQLite or PostgreSQL: engines, the append lock, and statements rendered once."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
+
+from sqlalchemy import Connection, Engine, Table, bindparam, create_engine, event, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.pool import QueuePool
+from sqlalchemy.sql import ClauseElement
+
+from bridge.ports import StoreUnavailable
+from servers.kernel import tables
+
+READERS = 3
+# A stopped replica's append lock is freed after this long, so that the others go on.
+IDLE_IN_TRANSACTION_MS = 10_000
+SQLITE_PRAGMAS = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",
+    "PRAGMA busy_timeout=5000",
+    "PRAGMA cache_size=-65536",
+    "PRAGMA wal_autocheckpoint=4000",
+)
+
+
+class Database:
+    """One subsystem's database; `writer` is for the one writer thread, `reader` for short reads."""
+
+    def __init__(self, url: str) -> None:
+        self.url = make_url(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.writer = self._engine(pool_size=1)
+        self.reader = self._engine(pool_size=READERS)
+        if self.is_sqlite:
+            event.listen(self.writer, "begin", _begin_immediate)
+            event.listen(self.reader, "begin", _begin)
+
+    def _engine(self, pool_size: int) -> Engine:
+        if self.is_sqlite:
+            engine = create_engine(
+                self.url,
+                paramstyle="named",
+                poolclass=QueuePool,
+                pool_size=pool_size,
+                max_overflow=0,
+                connect_args={"check_same_thread": False, "timeout": 5},
+            )
+            event.listen(engine, "connect", _set_up_sqlite)
+            return engine
+        options = f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS} -c statement_timeout=30000"
+        return create_engine(
+            self.url.set(drivername="postgresql+psycopg"),
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_pre_ping=True,
+            pool_timeout=5,
+            connect_args={"options": options, "connect_timeout": 3},
+        )
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.writer.dispose()
+        self.reader.dispose()
+
+    def lock_head(self, connection: Connection) -> tuple[int, int, bytes]:
+        """Take the append lock; gives epoch, position and hash of the journal's last row."""
+        statement = select(tables.journal_head.c.epoch, tables.journal_head.c.position, tables.journal_head.c.hash)
+        if not self.is_sqlite:
+            statement = statement.with_for_update()
+        epoch, position, last_hash = connection.execute(statement).one()
+        return epoch, position, last_hash
+
+    def render(self, statement: ClauseElement, columns: Sequence[str] | None = None) -> str:
+        """The statement's text with named parameters, for `exec_driver_sql`; `columns` are those that it sets."""
+        return str(statement.compile(dialect=self.writer.dialect, column_keys=columns))
+
+    def insert(self, table: Table, *columns: str) -> str:
+        """Text of an insert of these columns, or of whole rows."""
+        return self.render(table.insert(), columns or [column.name for column in table.columns])
+
+    def insert_new(self, table: Table, *columns: str) -> str:
+        """Text of an insert that leaves a row alone whose unique key is there already."""
+        dialect = cast("Any", sqlite if self.is_sqlite else postgresql)
+        return self.render(dialect.insert(table).on_conflict_do_nothing(), columns)
+
+    def upsert(self, table: Table, only: Iterable[str] = ()) -> str:
+        """Text of an insert that replaces a row of the same key, in the columns `only` or in all."""
+        dialect = cast("Any", sqlite if self.is_sqlite else postgresql)
+        statement = dialect.insert(table)
+        key = [column.name for column in table.primary_key]
+        names = list(only) or [column.name for column in table.columns if column.name not in key]
+        return self.render(
+            statement.on_conflict_do_update(
+                index_elements=key, set_={name: statement.excluded[name] for name in names}
+            ),
+            [column.name for column in table.columns],
+        )
+
+    def update(self, table: Table, *names: str) -> str:
+        """Text of an update of these columns by the whole key; the key's parameters are `key_<name>`."""
+        statement = update(table)
+        for column in table.primary_key:
+            statement = statement.where(column == bindparam(f"key_{column.name}"))
+        return self.render(statement, names)
+
+
+def padded(values: Iterable[str]) -> Sequence[str]:
+    """The values, the last repeated until their count is a power of two: few distinct IN lists, few compilations."""
+    listed = list(values)
+    if listed:
+        listed += [listed[-1]] * ((1 << (len(listed) - 1).bit_length()) - len(listed))
+    return listed
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether the database itself failed (to be waited for), rather than what it was asked to do."""
+    if isinstance(error, StoreUnavailable):
+        return True
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
+    return False
+
+
+def _set_up_sqlite(connection: Any, _record: object) -> None:
+    # The driver's own transactions start too late for BEGIN IMMEDIATE.
+    connection.isolation_level = None
+    for pragma in SQLITE_PRAGMAS:
+        connection.execute(pragma)
+
+
+def _begin_immediate(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _begin(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN")

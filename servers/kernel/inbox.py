@@ -1,0 +1,157 @@
+"""Inboxes: what waits for one receiver, who may acknowledge it, and in which order it is given."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, func, select, update
+
+from bridge.record import Record
+from ronghe.error.v1.reason_pb2 import Reason
+from ronghe.event.v1 import event_pb2
+from ronghe.inbox.v1 import inbox_service_pb2 as pb
+from servers.kernel import tables
+from servers.kernel.journal import COLUMNS, to_record
+from servers.kernel.statements import Statements
+from servers.kernel.stream import Refused
+from servers.kernel.times import to_micros, to_timestamp
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A row of an inbox, with its record. Times in microseconds since 1970."""
+
+    sequence: int
+    since: int
+    not_before: int
+    record: Record
+
+    def to_message(self) -> pb.InboxItem:
+        """As the contract has it."""
+        record = self.record
+        item = pb.InboxItem(sequence=self.sequence, position=record.position, since=to_timestamp(self.since))
+        item.event.CopyFrom(to_event(record))
+        return item
+
+
+def to_event(record: Record) -> event_pb2.Event:
+    """The contract's event of a record; the fact's bytes as they are."""
+    event = event_pb2.Event(
+        id=str(record.event_id),
+        origin=record.origin,
+        case_id=record.case_id,
+        stream=record.stream,
+        version=record.version,
+        causes=[str(cause) for cause in record.causes],
+        recorded_at=to_timestamp(to_micros(record.recorded_at)),
+    )
+    event.fact.type_url = f"type.googleapis.com/{record.type}"
+    event.fact.value = record.body
+    return event
+
+
+def waiting(connection: Connection, receiver: str, after: int, limit: int) -> Sequence[Item]:
+    """Unacknowledged items after a sequence, in order."""
+    statement = _items(receiver, limit).where(tables.inbox.c.sequence > after, tables.inbox.c.acknowledged_at.is_(None))
+    return [_item(row) for row in connection.execute(statement)]
+
+
+def replayed(connection: Connection, receiver: str, after: int, limit: int) -> Sequence[Item]:
+    """All items after a sequence, acknowledged or not, in order."""
+    statement = _items(receiver, limit).where(tables.inbox.c.sequence > after)
+    return [_item(row) for row in connection.execute(statement)]
+
+
+def first_of_each_case(connection: Connection, receiver: str, now: int, limit: int) -> Sequence[Item]:
+    """What may be given now: for each case its first unacknowledged item, unless that was put off."""
+    first = (
+        select(func.min(tables.inbox.c.sequence))
+        .where(tables.inbox.c.receiver == receiver, tables.inbox.c.acknowledged_at.is_(None))
+        .group_by(tables.inbox.c.case_id)
+    )
+    statement = _items(receiver, limit).where(tables.inbox.c.sequence.in_(first), tables.inbox.c.not_before <= now)
+    return [_item(row) for row in connection.execute(statement)]
+
+
+def named(connection: Connection, receiver: str, sequences: Sequence[int]) -> Sequence[Item]:
+    """Items by their sequences."""
+    statement = _items(receiver, len(sequences)).where(tables.inbox.c.sequence.in_(sequences))
+    return [_item(row) for row in connection.execute(statement)]
+
+
+def open_session(connection: Connection, receiver: str, session: str) -> None:
+    """From now on only this session may acknowledge."""
+    columns = tables.receiver.c
+    changed = connection.execute(update(tables.receiver).where(columns.name == receiver).values(session=session))
+    if changed.rowcount == 0:
+        connection.execute(tables.receiver.insert().values(name=receiver, last_sequence=0, session=session))
+
+
+def session_of(connection: Connection, receiver: str) -> str:
+    """The live session; empty while there is none."""
+    return connection.scalar(select(tables.receiver.c.session).where(tables.receiver.c.name == receiver)) or ""
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """What one session says about items: durable at the receiver, or put off until a time."""
+
+    receiver: str
+    session: str
+    sequences: Sequence[int]
+    put_off: Sequence[tuple[int, int]]
+    """(sequence, microseconds since 1970)"""
+
+    def store(self, connection: Connection, statements: Statements, now: int) -> None:
+        """Make it rows; raises Refused before anything is written."""
+        self._check(connection)
+        if self.sequences:
+            rows = [
+                {"acknowledged_at": now, "key_receiver": self.receiver, "key_sequence": sequence}
+                for sequence in self.sequences
+            ]
+            connection.exec_driver_sql(statements.acknowledge, rows)
+        if self.put_off:
+            rows = [
+                {"not_before": until, "key_receiver": self.receiver, "key_sequence": sequence}
+                for sequence, until in self.put_off
+            ]
+            connection.exec_driver_sql(statements.put_off, rows)
+
+    def _check(self, connection: Connection) -> None:
+        columns = tables.receiver.c
+        row = connection.execute(
+            select(columns.session, columns.last_sequence).where(columns.name == self.receiver)
+        ).one_or_none()
+        if row is None or row.session != self.session:
+            raise taken_over(self.receiver)
+        highest = max([*self.sequences, *(sequence for sequence, _ in self.put_off)], default=0)
+        if highest > row.last_sequence:
+            raise Refused(
+                Reason.REASON_SEQUENCE_NEVER_SENT,
+                f"sequence {highest} was never sent to {self.receiver}: the last one is {row.last_sequence}",
+                {"sequence": str(highest)},
+            )
+
+
+def taken_over(receiver: str) -> Refused:
+    """The session is no longer the live one."""
+    return Refused(
+        Reason.REASON_SESSION_TAKEN_OVER,
+        f"a newer session of {receiver} has taken over: one session per receiver is live",
+    )
+
+
+def _items(receiver: str, limit: int) -> Select[Any]:
+    inbox = tables.inbox
+    return (
+        select(inbox.c.sequence, inbox.c.since, inbox.c.not_before, *COLUMNS)
+        .join(tables.journal, tables.journal.c.position == inbox.c.position)
+        .where(inbox.c.receiver == receiver)
+        .order_by(inbox.c.sequence)
+        .limit(limit)
+    )
+
+
+def _item(row: Row[Any]) -> Item:
+    return Item(row.sequence, row.since, row.not_before, to_record(row, parse=False))

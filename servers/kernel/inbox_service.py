@@ -1,0 +1,114 @@
+"""InboxService, the same on every subsystem."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from ronghe.error.v1.reason_pb2 import Reason
+from ronghe.inbox.v1 import inbox_service_pb2 as pb
+from servers.kernel import inbox
+from servers.kernel.inbox import Acknowledgement, Item
+from servers.kernel.inbox_session import InboxSession, delivered
+from servers.kernel.kernel import Kernel
+from servers.kernel.stream import FieldViolation, Refused
+from servers.kernel.times import to_micros
+from servers.rpc.call import Call
+
+# The session of receivers that fetch: any of their calls may acknowledge.
+FETCHING = "fetch"
+DEFAULT_LIMIT = 100
+
+
+class InboxServicer:
+    """Hands the caller what this subsystem has for it."""
+
+    service = pb.DESCRIPTOR.services_by_name["InboxService"]
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+
+    async def OpenInbox(  # noqa: N802 - the contract's name
+        self, requests: AsyncIterator[pb.OpenInboxRequest], call: Call
+    ) -> AsyncIterator[pb.OpenInboxResponse]:
+        """Stream items as there is credit."""
+        opening = await anext(requests, None)
+        if opening is None or opening.WhichOneof("message") != "open":
+            raise _not_open()
+        session = InboxSession(self._kernel, str(call.caller), opening.open.credit, opening.open.from_sequence)
+        await session.open()
+        listening = asyncio.create_task(_listen(session, requests))
+        try:
+            async for message in session.messages():
+                yield message
+        except asyncio.CancelledError:
+            if not listening.done():
+                raise
+        finally:
+            listening.cancel()
+            session.close()
+
+    async def FetchInbox(self, request: pb.FetchInboxRequest, call: Call) -> pb.FetchInboxResponse:  # noqa: N802
+        """Give what waits, or wait for it."""
+        receiver = str(call.caller)
+        await self._take_session(receiver)
+        limit = request.limit or DEFAULT_LIMIT
+        end = asyncio.get_running_loop().time() + request.wait.ToMicroseconds() / 1_000_000
+        while True:
+            grown = self._kernel.signals.inbox(receiver)
+            items = await self._fetch(receiver, limit)
+            remaining = end - asyncio.get_running_loop().time()
+            if items or remaining <= 0:
+                return pb.FetchInboxResponse(epoch=self._kernel.epoch, items=[item.to_message() for item in items])
+            await _wait(grown, min(remaining, 1.0))
+
+    async def AckInbox(self, request: pb.AckInboxRequest, call: Call) -> pb.AckInboxResponse:  # noqa: N802
+        """Acknowledge what was fetched."""
+        receiver, sequences = str(call.caller), list(request.sequences)
+        now = to_micros(self._kernel.clock.now())
+        put_off = [(nack.sequence, now + nack.delay.ToMicroseconds()) for nack in request.nacks]
+        items = await self._kernel.read(lambda connection: inbox.named(connection, receiver, sequences))
+        await self._kernel.acknowledge(Acknowledgement(receiver, FETCHING, sequences, put_off))
+        for item in items:
+            delivered(self._kernel, receiver, item)
+        return pb.AckInboxResponse()
+
+    async def _take_session(self, receiver: str) -> None:
+        live = await self._kernel.read(lambda connection: inbox.session_of(connection, receiver))
+        if live != FETCHING:
+            self._kernel.sessions.end(receiver)
+            await self._kernel.write(lambda connection: inbox.open_session(connection, receiver, FETCHING))
+
+    async def _fetch(self, receiver: str, limit: int) -> list[Item]:
+        now = to_micros(self._kernel.clock.now())
+        return list(
+            await self._kernel.read(lambda connection: inbox.first_of_each_case(connection, receiver, now, limit))
+        )
+
+
+async def _listen(session: InboxSession, requests: AsyncIterator[pb.OpenInboxRequest]) -> None:
+    """Take the receiver's messages until it stops sending or breaks the protocol."""
+    try:
+        async for request in requests:
+            if request.WhichOneof("message") != "acknowledge":
+                raise _not_open()
+            await session.acknowledge(request.acknowledge)
+        session.end(None)
+    except asyncio.CancelledError:
+        raise
+    except Exception as error:
+        session.end(error)
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return
+
+
+def _not_open() -> Refused:
+    return Refused(
+        Reason.REASON_INVALID_FIELD,
+        "the first message of an inbox must be `open`, and no later one",
+        violations=[FieldViolation("message", "the first message must be `open`, and no later one")],
+    )

@@ -1,0 +1,225 @@
+"""One live streaming session of a receiver: what is on its way, what waits behind it, what was put off."""
+
+import asyncio
+import time
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from google.protobuf.duration_pb2 import Duration
+
+from bridge.pacing import Pacer
+from clients.telemetry import SpanContext, event_span_id, hop_span_id, trace_id
+from ronghe.inbox.v1 import inbox_service_pb2 as pb
+from servers.kernel import inbox
+from servers.kernel.inbox import Acknowledgement, Item
+from servers.kernel.times import to_micros
+
+if TYPE_CHECKING:
+    from servers.kernel.kernel import Kernel
+
+# Read ahead of the credit, so that a busy case does not hold up the others.
+READ_AHEAD = 256
+# At most so many items that a receiver put off stay in memory; no more are read until some are done.
+MAX_PUT_OFF = 5_000
+MESSAGE_ITEMS = 200
+UNSTORED_MESSAGES = 32
+
+
+class InboxSession:
+    """Gives each case's items one after another, as many cases at once as there is credit."""
+
+    def __init__(self, kernel: "Kernel", receiver: str, credit: int, from_sequence: int) -> None:
+        self.id = uuid4().hex
+        self._kernel = kernel
+        self._receiver = receiver
+        self._credit = credit
+        self._cursor = max(from_sequence - 1, 0)
+        self._read = inbox.replayed if from_sequence else inbox.waiting
+        self._cases: dict[str, deque[Item]] = defaultdict(deque)
+        self._loaded = 0
+        self._ready: deque[Item] = deque()
+        self._sent: dict[int, Item] = {}
+        self._put_off: dict[int, asyncio.TimerHandle] = {}
+        self._changed = asyncio.Event()
+        self._storing: set[asyncio.Task[None]] = set()
+        self._room = asyncio.Semaphore(UNSTORED_MESSAGES)
+        self._failure: BaseException | None = None
+        self._pacer = Pacer()
+
+    async def open(self) -> None:
+        """Take over from an older session, here or on another replica."""
+        self._kernel.sessions.take_over(self._receiver, self)
+        await self._kernel.write(lambda connection: inbox.open_session(connection, self._receiver, self.id))
+
+    def end(self, failure: BaseException | None) -> None:
+        """Let `messages` end, with the failure where there is one."""
+        self._failure = self._failure or failure or asyncio.CancelledError()
+        self._changed.set()
+
+    def close(self) -> None:
+        """Forget everything; what is not acknowledged will be given again."""
+        for handle in self._put_off.values():
+            handle.cancel()
+        for task in self._storing:
+            task.cancel()
+        self._kernel.sessions.forget(self._receiver, self)
+
+    # --- what goes out ---
+
+    async def messages(self) -> AsyncIterator[pb.OpenInboxResponse]:
+        """Messages for the receiver, until the session ends."""
+        while True:
+            self._changed.clear()
+            grown = self._kernel.signals.inbox(self._receiver)
+            await self._fill()
+            if self._failure is not None:
+                raise self._failure
+            items = self._take()
+            if items:
+                yield pb.OpenInboxResponse(epoch=self._kernel.epoch, items=[item.to_message() for item in items])
+                self._pacer.passed(len(items))
+                await asyncio.sleep(self._pacer.delay())
+            else:
+                await self._wait(grown)
+
+    def _take(self) -> Sequence[Item]:
+        items = []
+        while self._ready and len(self._sent) < self._credit and len(items) < MESSAGE_ITEMS:
+            item = self._ready.popleft()
+            self._sent[item.sequence] = item
+            items.append(item)
+        return items
+
+    async def _fill(self) -> None:
+        room = self._credit + READ_AHEAD - (self._loaded - len(self._put_off))
+        if room <= 0 or len(self._put_off) >= MAX_PUT_OFF or len(self._ready) >= self._credit:
+            return
+        after = self._cursor
+        items = await self._kernel.read(lambda connection: self._read(connection, self._receiver, after, room))
+        for item in items:
+            self._cursor = item.sequence
+            waiting = self._cases[item.record.case_id]
+            waiting.append(item)
+            self._loaded += 1
+            if len(waiting) == 1:
+                self._release(item)
+
+    def _release(self, item: Item) -> None:
+        """The item is the first of its case: it may go out, once its delay is over."""
+        delay = (item.not_before - to_micros(self._kernel.clock.now())) / 1_000_000
+        if delay <= 0:
+            self._ready.append(item)
+        else:
+            self._postpone(item, delay)
+
+    def _postpone(self, item: Item, delay: float) -> None:
+        self._put_off[item.sequence] = asyncio.get_running_loop().call_later(delay, self._resume, item)
+
+    def _resume(self, item: Item) -> None:
+        del self._put_off[item.sequence]
+        self._ready.append(item)
+        self._changed.set()
+
+    async def _wait(self, grown: asyncio.Event) -> None:
+        """Until something changed here, the inbox has grown, or it is time to look."""
+        waits = [asyncio.ensure_future(self._changed.wait()), asyncio.ensure_future(grown.wait())]
+        try:
+            done, _ = await asyncio.wait(waits, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        if not done:
+            await self._check_session()
+
+    async def _check_session(self) -> None:
+        live = await self._kernel.read(lambda connection: inbox.session_of(connection, self._receiver))
+        if live != self.id:
+            raise inbox.taken_over(self._receiver)
+
+    # --- what comes in ---
+
+    async def acknowledge(self, message: pb.OpenInboxRequest.Acknowledge) -> None:
+        """Store what the receiver says, several messages at a time in one transaction."""
+        await self._room.acquire()
+        task = asyncio.create_task(self._store(list(message.sequences), list(message.nacks)))
+        self._storing.add(task)
+        task.add_done_callback(self._stored)
+
+    def _stored(self, task: asyncio.Task[None]) -> None:
+        self._storing.discard(task)
+        self._room.release()
+        if not task.cancelled() and task.exception() is not None:
+            self.end(task.exception())
+
+    async def _store(self, sequences: list[int], nacks: list[pb.Nack]) -> None:
+        now = to_micros(self._kernel.clock.now())
+        put_off = [(nack.sequence, now + _micros(nack.delay)) for nack in nacks]
+        said = Acknowledgement(self._receiver, self.id, sequences, put_off)
+        await self._kernel.acknowledge(said)
+        for sequence in sequences:
+            self._settle(sequence)
+        for nack in nacks:
+            self._repeat(nack.sequence, _micros(nack.delay) / 1_000_000)
+        self._changed.set()
+
+    def _settle(self, sequence: int) -> None:
+        item = self._sent.pop(sequence, None)
+        if item is None:
+            return
+        delivered(self._kernel, self._receiver, item)
+        waiting = self._cases[item.record.case_id]
+        waiting.popleft()
+        self._loaded -= 1
+        if waiting:
+            self._release(waiting[0])
+        else:
+            del self._cases[item.record.case_id]
+
+    def _repeat(self, sequence: int, delay: float) -> None:
+        item = self._sent.pop(sequence, None)
+        if item is not None:
+            self._postpone(item, delay)
+
+
+class Sessions:
+    """The live streaming sessions of this process, one per receiver."""
+
+    def __init__(self) -> None:
+        self._live: dict[str, InboxSession] = {}
+
+    def take_over(self, receiver: str, session: InboxSession) -> None:
+        """End the older session of the receiver, where there is one."""
+        self.end(receiver)
+        self._live[receiver] = session
+
+    def end(self, receiver: str) -> None:
+        """End the receiver's session: a newer one, or a fetch, takes over."""
+        older = self._live.pop(receiver, None)
+        if older is not None:
+            older.end(inbox.taken_over(receiver))
+
+    def forget(self, receiver: str, session: InboxSession) -> None:
+        """The session is over."""
+        if self._live.get(receiver) is session:
+            del self._live[receiver]
+
+
+def delivered(kernel: "Kernel", receiver: str, item: Item) -> None:
+    """The span of a delivery: from the inbox to the acknowledgement."""
+    record = item.record
+    trace = trace_id(record.case_id)
+    kernel.spans.record(
+        f"deliver {receiver.partition('/')[0]}",
+        SpanContext(trace, hop_span_id(record.event_id, f"deliver {receiver}")),
+        parent=event_span_id(record.event_id),
+        kind="internal",
+        start_ns=item.since * 1000,
+        end_ns=time.time_ns(),
+        attributes={"ronghe.receiver": receiver, "ronghe.inbox.sequence": item.sequence},
+    )
+
+
+def _micros(delay: Duration) -> int:
+    return delay.ToMicroseconds()

@@ -1,0 +1,191 @@
+"""The kernel's face: asynchronous at the door, one writer thread behind it."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import TypeVar, cast
+
+from google.protobuf.message import Message
+from sqlalchemy import Connection, delete, select
+
+from bridge.ports import Arrived, Checkpoint, Cursor, StoreUnavailable, Undecodable
+from bridge.record import Record
+from clients.identity import Identity
+from clients.telemetry import SpanContext, SpanSink
+from servers.kernel import journal, tables
+from servers.kernel.database import READERS, Database, is_outage
+from servers.kernel.inbox import Acknowledgement
+from servers.kernel.inbox_session import Sessions
+from servers.kernel.migrate import migrate
+from servers.kernel.signals import Signals
+from servers.kernel.spans import record_events
+from servers.kernel.subsystem import Subsystem
+from servers.kernel.timers import Timers
+from servers.kernel.times import Clock, SystemClock, to_micros
+from servers.kernel.units import Absorb, Change, Execute, Expire, MoveCursors, Unit
+from servers.kernel.writer import Committed, Job, Writer
+
+T = TypeVar("T")
+
+RELAY = "relay"
+
+
+class Kernel:
+    """One database's journal, streams and inboxes. Use it through `running`."""
+
+    def __init__(self, database: Database, subsystem: Subsystem, clock: Clock, spans: SpanSink) -> None:
+        self.database = database
+        self.subsystem = subsystem
+        self.clock = clock
+        self.spans = spans
+        self._loop = asyncio.get_running_loop()
+        with database.reader.connect() as connection:
+            head = connection.execute(select(tables.journal_head)).one()
+        self.epoch: int = head.epoch
+        self.signals = Signals(head.position)
+        self.sessions = Sessions()
+        self.writer = Writer(database, subsystem, clock, self._on_commit)
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
+
+    # --- the door ---
+
+    async def execute(
+        self, command: Message, *, caller: Identity, method: str, deadline: float, call: SpanContext | None = None
+    ) -> Message:
+        """Decide a command; its effect is durable when this returns. `deadline` is in time.monotonic() seconds.
+
+        Raises Refused, StoreUnavailable.
+        """
+        unit = Execute(command, caller, method, deadline, call)
+        return cast("Message", await self._submit([unit], background=False))
+
+    async def absorb(self, items: Sequence[Arrived | Undecodable], cursors: Sequence[Cursor]) -> None:
+        """Take records in, and remember where to go on, in one transaction; durable when this returns.
+
+        What is known already is skipped; what cannot be taken in is set aside with its case. Raises StoreUnavailable.
+        """
+        units: list[Unit] = [Absorb(item) for item in items]
+        await self._submit([*units, MoveCursors(list(cursors))], background=True)
+
+    async def write(self, change: Callable[[Connection], T]) -> T:
+        """Another change in a transaction of the writer; it must find out whether it can before it writes."""
+        return cast("T", await self._submit([Change(change)], background=True))
+
+    async def expire(self, timer: Expire) -> None:
+        """Let a timer that is due have its effect."""
+        await self._submit([timer], background=True)
+
+    async def read(self, query: Callable[[Connection], T]) -> T:
+        """A short read on a reader thread. Raises StoreUnavailable."""
+        return await self._loop.run_in_executor(self._readers, self._read, query)
+
+    async def acknowledge(self, said: Acknowledgement) -> None:
+        """Store what a receiver says about items of its inbox. Raises Refused, StoreUnavailable."""
+        statements, now = self.writer.statements, to_micros(self.clock.now())
+        await self.write(lambda connection: said.store(connection, statements, now))
+
+    def _read(self, query: Callable[[Connection], T]) -> T:
+        try:
+            with self.database.reader.connect() as connection:
+                return query(connection)
+        except Exception as error:
+            if is_outage(error):
+                raise StoreUnavailable("the database does not answer") from error
+            raise
+
+    async def _submit(self, units: Sequence[Unit], *, background: bool) -> object:
+        future: asyncio.Future[object] = self._loop.create_future()
+        self.writer.submit(Job(units, future), background=background)
+        return await future
+
+    def _on_commit(self, committed: Committed) -> None:
+        """Called on the writer's thread."""
+        record_events(self.spans, committed)
+        try:
+            self._loop.call_soon_threadsafe(self.signals.committed, committed.position, committed.receivers)
+        except RuntimeError:
+            return  # the loop is closed: nobody waits any more
+
+    def stop(self) -> None:
+        """Finish what waits, and end the threads."""
+        self.writer.stop()
+        self._readers.shutdown()
+
+    # --- the journal, as the bridge sees it ---
+
+    async def unpublished(self, after: int, limit: int) -> Sequence[Record]:
+        """Rows to publish after a position, in order: own ones, and those that arrived by an inbox."""
+        return await self.read(lambda connection: journal.unpublished(connection, after, limit))
+
+    async def wait_beyond(self, position: int) -> None:
+        """Return when the journal may have rows beyond the position."""
+        await self.signals.beyond(position)
+
+    async def relay_position(self) -> int:
+        """Everything up to here is published."""
+        (cursor,) = await self.cursors(RELAY) or [Cursor(RELAY, {"position": 0})]
+        return int(cursor.value["position"])
+
+    async def checkpoints(self) -> Sequence[Checkpoint]:
+        """Where published rows lie on the topic, newest first."""
+        statement = select(tables.relay_checkpoint).order_by(tables.relay_checkpoint.c.position.desc())
+        return await self.read(lambda connection: [Checkpoint(**row._mapping) for row in connection.execute(statement)])
+
+    async def advance(self, position: int, checkpoint: Checkpoint | None) -> None:
+        """Everything up to the position is published."""
+
+        def change(connection: Connection) -> None:
+            self._move_relay(connection, position)
+            if checkpoint is not None:
+                connection.execute(delete(tables.relay_checkpoint).where(_same(checkpoint)))
+                connection.execute(tables.relay_checkpoint.insert().values(**_columns(checkpoint)))
+
+        await self.write(change)
+
+    async def rewind(self, checkpoint: Checkpoint | None) -> None:
+        """Publish again from behind this checkpoint, or from the beginning."""
+        position = checkpoint.position if checkpoint else 0
+
+        def change(connection: Connection) -> None:
+            self._move_relay(connection, position)
+            connection.execute(delete(tables.relay_checkpoint).where(tables.relay_checkpoint.c.position > position))
+
+        await self.write(change)
+
+    def _move_relay(self, connection: Connection, position: int) -> None:
+        MoveCursors([Cursor(RELAY, {"position": position})]).store(connection, self.writer.statements)
+
+    async def cursors(self, prefix: str) -> Sequence[Cursor]:
+        """Stored cursors whose name begins so."""
+        columns = tables.cursor.c
+        statement = select(columns.name, columns.value).where(columns.name.startswith(prefix, autoescape=True))
+        return await self.read(
+            lambda connection: [Cursor(row.name, json.loads(row.value)) for row in connection.execute(statement)]
+        )
+
+
+def _same(checkpoint: Checkpoint):  # type: ignore[no-untyped-def]
+    return tables.relay_checkpoint.c.position == checkpoint.position
+
+
+def _columns(checkpoint: Checkpoint) -> dict[str, object]:
+    return {name: getattr(checkpoint, name) for name in tables.relay_checkpoint.columns.keys()}
+
+
+@asynccontextmanager
+async def running(url: str, subsystem: Subsystem, spans: SpanSink, clock: Clock | None = None) -> AsyncIterator[Kernel]:
+    """Bring the database to the newest schema and run the kernel on it; on leaving, finish what waits."""
+    database = Database(url)
+    await asyncio.to_thread(migrate, database, subsystem)
+    kernel = Kernel(database, subsystem, clock or SystemClock(), spans)
+    kernel.writer.start()
+    timers = asyncio.create_task(Timers(kernel).run())
+    try:
+        yield kernel
+    finally:
+        timers.cancel()
+        await asyncio.gather(timers, return_exceptions=True)
+        await asyncio.to_thread(kernel.stop)
+        database.close()

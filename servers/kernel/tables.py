@@ -1,0 +1,168 @@
+"""The kernel's tables. Times are microseconds since 1970 UTC; ids are text, so that plain SQL can read a journal."""
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData()
+
+# BIGINT PRIMARY KEY would not be SQLite's fast row id.
+Position = BigInteger().with_variant(Integer, "sqlite")
+
+journal_head = Table(
+    "journal_head",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("epoch", Integer, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    comment="one row: every transaction locks it first, so position order is commit order",
+)
+
+journal = Table(
+    "journal",
+    metadata,
+    Column("position", Position, primary_key=True, autoincrement=False),
+    Column("epoch", Integer, nullable=False),
+    Column("event_id", Text, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("case_id", Text, nullable=False),
+    Column("stream", Text, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("causes", Text, nullable=False, comment="event ids, separated by commas"),
+    Column("type", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("body_digest", LargeBinary, nullable=False),
+    Column("recorded_at", BigInteger, nullable=False, comment="at its origin"),
+    Column("taken_at", BigInteger, nullable=False, comment="in this journal"),
+    Column("arrival", SmallInteger, nullable=False),
+    Column("call", Text, comment="traceparent of the call that caused it"),
+    Column("hash", LargeBinary, nullable=False),
+    UniqueConstraint("event_id", "origin", name="journal_event"),
+    Index("journal_case", "case_id", "position"),
+)
+
+request = Table(
+    "request",
+    metadata,
+    Column("key", Text, primary_key=True, comment="<caller> <method> <request id>"),
+    Column("digest", LargeBinary, nullable=False),
+    Column("positions", Text, nullable=False, comment="of the rows it caused, separated by commas"),
+    sqlite_with_rowid=False,
+)
+
+receiver = Table(
+    "receiver",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("last_sequence", BigInteger, nullable=False),
+    Column("session", Text, nullable=False, comment="the live session; empty while there is none"),
+    sqlite_with_rowid=False,
+)
+
+inbox = Table(
+    "inbox",
+    metadata,
+    Column("receiver", Text, primary_key=True),
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("position", BigInteger, nullable=False),
+    Column("case_id", Text, nullable=False),
+    Column("since", BigInteger, nullable=False),
+    Column("acknowledged_at", BigInteger),
+    Column("not_before", BigInteger, nullable=False, server_default="0"),
+    sqlite_with_rowid=False,
+)
+Index("inbox_case", inbox.c.case_id)
+Index(
+    "inbox_waiting",
+    inbox.c.receiver,
+    inbox.c.sequence,
+    sqlite_where=inbox.c.acknowledged_at.is_(None),
+    postgresql_where=inbox.c.acknowledged_at.is_(None),
+)
+
+timer = Table(
+    "timer",
+    metadata,
+    Column("stream", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("case_id", Text, nullable=False),
+    Column("due_at", BigInteger, nullable=False),
+    Index("timer_due", "due_at"),
+    sqlite_with_rowid=False,
+)
+
+counter = Table(
+    "counter",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+cursor = Table(
+    "cursor",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False, comment="JSON"),
+    sqlite_with_rowid=False,
+)
+
+relay_checkpoint = Table(
+    "relay_checkpoint",
+    metadata,
+    Column("position", Position, primary_key=True, autoincrement=False),
+    Column("topic_id", Text, nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("event_id", Text, nullable=False),
+)
+
+dead_letter = Table(
+    "dead_letter",
+    metadata,
+    Column("id", Position, primary_key=True, autoincrement=True),
+    Column("source", Text, nullable=False, comment="where it came from, for example kafka/ronghe.cases.v1/3/1042"),
+    Column("case_id", Text, nullable=False, comment="empty where it could not be read"),
+    Column("event_id", Text, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("headers", Text, nullable=False, comment="JSON"),
+    Column("body", LargeBinary, nullable=False),
+    Column("problem", Text, nullable=False, comment="why it was set aside; 'behind <id>' where it waits its turn"),
+    Column("parked_at", BigInteger, nullable=False),
+    Column("settled_at", BigInteger, comment="when it was redriven or discarded"),
+    UniqueConstraint("source", name="dead_letter_source"),
+)
+Index(
+    "dead_letter_open",
+    dead_letter.c.case_id,
+    sqlite_where=dead_letter.c.settled_at.is_(None),
+    postgresql_where=dead_letter.c.settled_at.is_(None),
+)
+
+
+def stream_table(kind: str, *columns: Column[Any]) -> Table:
+    """The table of one kind of stream: its state, and beside it the columns that are queried."""
+    return Table(
+        f"stream_{kind}",
+        MetaData(),
+        Column("id", Text, primary_key=True),
+        Column("case_id", Text, nullable=False, index=True),
+        Column("version", BigInteger, nullable=False),
+        Column("fold_version", Integer, nullable=False),
+        Column("last_event_id", Text, nullable=False),
+        Column("state", LargeBinary, nullable=False),
+        *columns,
+    )

@@ -1,0 +1,252 @@
+"""What the writer works on: each unit is decided in the batch's transaction, and answered after its commit."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+from google.protobuf.message import Message
+from sqlalchemy import Connection, select
+
+from bridge.ports import Arrived, Cursor, Undecodable
+from bridge.record import Record
+from clients.identity import Identity
+from clients.telemetry import SpanContext
+from ronghe.error.v1.reason_pb2 import Reason
+from servers.kernel import journal, tables
+from servers.kernel.batch import Batch
+from servers.kernel.statements import Statements
+from servers.kernel.stream import Refused, StreamKey
+from servers.kernel.times import to_micros
+
+T = TypeVar("T")
+
+
+class Unit(Protocol):
+    """One piece of work in a batch."""
+
+    def expects(self, batch: Batch) -> Iterable[StreamKey]:
+        """The streams it will most likely need: they are loaded together."""
+
+    def apply(self, batch: Batch) -> object:
+        """Do it in memory; its result is answered after the commit. Refused: nothing was appended."""
+
+    def fail(self, batch: Batch, error: Exception) -> object:
+        """It cannot be done because of a fault of its own: what to do instead; raises to answer with the error."""
+
+
+@dataclass(eq=False)
+class Execute:
+    """A command of a caller."""
+
+    command: Message
+    caller: Identity
+    method: str
+    deadline: float
+    call: SpanContext | None
+    started_at: int = field(default_factory=time.time_ns)
+
+    @property
+    def key(self) -> str:
+        """What makes a request the same request."""
+        return f"{self.caller} {self.method} {self.command.request_id}"  # type: ignore[attr-defined]
+
+    def expects(self, batch: Batch) -> Iterable[StreamKey]:
+        """The stream the command names, where it names one."""
+        case_id = getattr(self.command, "case_id", "")
+        return (
+            [batch.subsystem.stream_for(self.command).target(self.command, batch.scope(self.caller))] if case_id else []
+        )
+
+    def apply(self, batch: Batch) -> Message:
+        """Decide it, or give a repeated request its first answer."""
+        if time.monotonic() >= self.deadline:
+            raise Refused(Reason.REASON_DEADLINE_EXCEEDED, "the deadline passed before the command's turn came")
+        rules = batch.subsystem.stream_for(self.command)
+        digest = hashlib.sha256(self.command.SerializeToString(deterministic=True)).digest()
+        before = batch.requests.get(self.key)
+        if before is not None:
+            return rules.reply(self.command, self._caused(batch, digest, *before))
+        scope = batch.scope(self.caller)
+        live = batch.stream(rules.target(self.command, scope))
+        facts = rules.decide(live.state, self.command, scope)
+        records = batch.append(live, facts, live.last_cause, scope, self.call, self.started_at)
+        self._remember(batch, digest, records)
+        return rules.reply(self.command, records)
+
+    def fail(self, batch: Batch, error: Exception) -> object:
+        """The caller gets the error."""
+        raise error
+
+    def _caused(self, batch: Batch, digest: bytes, first_digest: bytes, positions: str) -> list[Record]:
+        if digest != first_digest:
+            raise Refused(
+                Reason.REASON_REQUEST_ID_REUSED,
+                "this request_id was used before with another body: use a new one for a new request",
+            )
+        wanted = [int(position) for position in positions.split(",") if position]
+        here = [taken.record for taken in batch.taken if taken.record.position in wanted]
+        return here or list(journal.at_positions(batch.connection, wanted))
+
+    def _remember(self, batch: Batch, digest: bytes, records: list[Record]) -> None:
+        positions = ",".join(str(record.position) for record in records)
+        batch.requests[self.key] = (digest, positions)
+        batch.new_requests.append({"key": self.key, "digest": digest, "positions": positions})
+
+
+@dataclass(eq=False)
+class Absorb:
+    """One record from elsewhere."""
+
+    item: Arrived | Undecodable
+    started_at: int = field(default_factory=time.time_ns)
+
+    @property
+    def record(self) -> Record | None:
+        """The record, where it is one."""
+        return self.item.record if isinstance(self.item, Arrived) else None
+
+    def expects(self, batch: Batch) -> Iterable[StreamKey]:
+        """The streams it concerns."""
+        return batch.subsystem.concerned(self.record) if self.record else []
+
+    def apply(self, batch: Batch) -> None:
+        """Take it in, unless it is known, or must be set aside."""
+        if isinstance(self.item, Undecodable):
+            self._park(batch, self.item.error)
+        elif not batch.knows(self.item.record):
+            self._take(batch, self.item.record)
+
+    def _take(self, batch: Batch, record: Record) -> None:
+        keys = batch.subsystem.concerned(record)
+        if record.fact is not None and not keys:
+            return
+        if record.case_id in batch.parked_cases:
+            self._park(batch, "waits behind an earlier record of its case that was set aside")
+            return
+        for key in keys:
+            live = batch.stream(key)
+            if not live.rules.may_say(live.state, record):
+                self._park(batch, f"{record.origin} may not say {record.type} about {key}")
+                return
+        batch.take_in(record, keys, self.started_at)
+
+    def fail(self, batch: Batch, error: Exception) -> None:
+        """Poison stops only its own case: it is set aside, with a description and without its contents."""
+        self._park(batch, f"{type(error).__name__} while it was taken in")
+
+    def _park(self, batch: Batch, problem: str) -> None:
+        row = _parked_bytes(self.item) if isinstance(self.item, Undecodable) else _parked_record(self.item.record)
+        batch.parked.append(row | {"source": self.item.source, "problem": problem, "parked_at": to_micros(batch.now)})
+        if row["case_id"]:
+            batch.parked_cases.add(row["case_id"])
+
+
+@dataclass(eq=False)
+class MoveCursors:
+    """Where to go on after the records of this transaction."""
+
+    cursors: list[Cursor]
+
+    def expects(self, batch: Batch) -> Iterable[StreamKey]:
+        """No stream."""
+        return ()
+
+    def apply(self, batch: Batch) -> None:
+        """Store them."""
+        self.store(batch.connection, batch.statements)
+
+    def store(self, connection: Connection, statements: Statements) -> None:
+        """Store them in an open transaction."""
+        rows = [{"name": cursor.name, "value": json.dumps(cursor.value)} for cursor in self.cursors]
+        if rows:
+            connection.exec_driver_sql(statements.upsert_cursor, rows)
+
+    def fail(self, batch: Batch, error: Exception) -> object:
+        """Whoever handed the records over tries again."""
+        raise error
+
+
+@dataclass(eq=False)
+class Expire:
+    """A timer that is due."""
+
+    key: StreamKey
+    timer: str
+    started_at: int = field(default_factory=time.time_ns)
+
+    def expects(self, batch: Batch) -> Iterable[StreamKey]:
+        """The stream it belongs to."""
+        return [self.key]
+
+    def apply(self, batch: Batch) -> None:
+        """Ask the stream what follows, if the timer is still set and due."""
+        columns = tables.timer.c
+        row = batch.connection.execute(
+            select(columns.due_at).where(columns.stream == str(self.key), columns.name == self.timer)
+        ).one_or_none()
+        if row is None or row.due_at > to_micros(batch.now):
+            return
+        live = batch.stream(self.key)
+        (cause,) = live.last_cause
+        scope = batch.scope_after(cause, self.key)
+        facts = live.rules.expire(live.state, self.timer, scope)
+        batch.append(live, facts, live.last_cause, scope, None, self.started_at)
+        batch.connection.exec_driver_sql(
+            batch.statements.delete_timer, {"key_stream": str(self.key), "key_name": self.timer}
+        )
+
+    def fail(self, batch: Batch, error: Exception) -> object:
+        """The timer stays, and is tried again."""
+        raise error
+
+
+@dataclass(eq=False)
+class Change(Generic[T]):
+    """Any other change, in the same transaction. It must find out whether it can be done before it writes."""
+
+    change: Callable[[Connection], T]
+
+    def expects(self, batch: Batch) -> Iterable[StreamKey]:
+        """No stream."""
+        return ()
+
+    def apply(self, batch: Batch) -> T:
+        """Do it."""
+        return self.change(batch.connection)
+
+    def fail(self, batch: Batch, error: Exception) -> object:
+        """The caller gets the error."""
+        raise error
+
+
+def _parked_record(record: Record) -> dict[str, Any]:
+    envelope = {
+        "stream": record.stream,
+        "version": record.version,
+        "causes": [str(cause) for cause in record.causes],
+        "recorded_at": to_micros(record.recorded_at),
+        "arrival": int(record.arrival),
+    }
+    return {
+        "case_id": record.case_id,
+        "event_id": str(record.event_id),
+        "origin": record.origin,
+        "type": record.type,
+        "headers": json.dumps(envelope),
+        "body": record.body,
+    }
+
+
+def _parked_bytes(item: Undecodable) -> dict[str, Any]:
+    headers = {name: value.decode("utf-8", "backslashreplace") for name, value in item.headers}
+    return {
+        "case_id": item.case_id,
+        "event_id": headers.get("ce_id", ""),
+        "origin": headers.get("ce_source", ""),
+        "type": headers.get("ce_type", ""),
+        "headers": json.dumps(headers),
+        "body": item.value,
+    }

@@ -1,0 +1,259 @@
+"""Group commit: one thread drains its queues, decides everything in memory, writes it in one transaction, answers all."""
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from bridge.pacing import Pacer
+from bridge.ports import StoreUnavailable
+from clients.faults import fault
+from ronghe.error.v1.reason_pb2 import Reason
+from servers.kernel.batch import Batch, Taken
+from servers.kernel.database import Database, is_outage
+from servers.kernel.statements import Statements
+from servers.kernel.stream import Refused
+from servers.kernel.subsystem import Subsystem
+from servers.kernel.times import Clock
+from servers.kernel.units import Absorb, Execute, Unit
+
+log = structlog.get_logger()
+
+MAX_UNITS = 512
+MAX_WAITING_CALLS = 4_000
+OUTAGE_PAUSE_SECONDS = 0.5
+
+
+@dataclass(eq=False, slots=True)
+class Job:
+    """Units that stand or fall together, and the future that waits for the last one's result."""
+
+    units: Sequence[Unit]
+    future: "asyncio.Future[object]"
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What one transaction made durable."""
+
+    position: int
+    taken: Sequence[Taken]
+    receivers: frozenset[str]
+    units: int
+    finished_at: int
+    """Nanoseconds since 1970."""
+
+
+class UnitFailed(Exception):
+    """A unit failed after it had begun to change states: the transaction starts anew without it."""
+
+    def __init__(self, unit: Unit, cause: Exception) -> None:
+        super().__init__(type(cause).__name__)
+        self.unit = unit
+        self.cause = cause
+
+
+class Writer:
+    """The one writer of a database in this process."""
+
+    def __init__(
+        self,
+        database: Database,
+        subsystem: Subsystem,
+        clock: Clock,
+        on_commit: Callable[[Committed], None],
+    ) -> None:
+        self._database = database
+        self._subsystem = subsystem
+        self.statements = Statements(database, subsystem)
+        self._clock = clock
+        self._on_commit = on_commit
+        self._calls: deque[Job] = deque()
+        self._background: deque[Job] = deque()
+        self._wake = threading.Condition()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+        self._pacer = Pacer()
+        self.units = 0
+        self.commits = 0
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish what waits, then end."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+        self._thread.join()
+
+    def submit(self, job: Job, *, background: bool) -> None:
+        """Queue a job; refuses early when too many calls wait."""
+        queue = self._background if background else self._calls
+        with self._wake:
+            if self._stopping:
+                raise Refused(Reason.REASON_SHUTTING_DOWN, "the server is shutting down: try again")
+            if not background and len(queue) >= MAX_WAITING_CALLS:
+                raise Refused(Reason.REASON_OVERLOADED, f"{len(queue)} calls are waiting: try again later")
+            queue.append(job)
+            self._wake.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                while not (self._calls or self._background or self._stopping):
+                    self._wake.wait()
+                if not (self._calls or self._background):
+                    return
+            time.sleep(0.0 if self._stopping else self._pacer.delay())
+            jobs = self._drain()
+            self._work(jobs)
+            self._pacer.passed(sum(len(job.units) for job in jobs))
+
+    def _drain(self) -> list[Job]:
+        """Calls first; records and other work after them. Each job is taken whole."""
+        jobs: list[Job] = []
+        with self._wake:
+            for queue in (self._calls, self._background):
+                taken = 0
+                while queue and taken < MAX_UNITS:
+                    jobs.append(queue.popleft())
+                    taken += len(jobs[-1].units)
+        return jobs
+
+    def _work(self, jobs: list[Job]) -> None:
+        try:
+            answers, committed = self._transact(jobs)
+        except Exception as error:
+            self._recover(jobs, error)
+            return
+        if committed is not None:
+            self.units += committed.units
+            self.commits += 1
+            self._on_commit(committed)
+        _answer(answers)
+
+    def _transact(self, jobs: list[Job]) -> tuple["Answers", Committed | None]:
+        """Run the jobs in one transaction; again without a unit that fails, until it commits."""
+        failed: dict[int, Exception] = {}
+        while True:
+            try:
+                return self._attempt(jobs, failed)
+            except UnitFailed as failure:
+                log.error("writer.unit_failed", unit=type(failure.unit).__name__, **fault(failure.cause))
+                failed[id(failure.unit)] = failure.cause
+
+    def _attempt(self, jobs: list[Job], failed: dict[int, Exception]) -> tuple["Answers", Committed | None]:
+        with self._database.writer.connect() as connection, connection.begin():
+            batch = self._open(connection)
+            self._prefetch(batch, jobs)
+            answers: Answers = [(job.future, _outcome(job, batch, failed)) for job in jobs]
+            batch.write()
+        return answers, self._committed(batch, sum(len(job.units) for job in jobs))
+
+    def _open(self, connection: Connection) -> Batch:
+        epoch, position, last_hash = self._database.lock_head(connection)
+        return Batch(
+            connection=connection,
+            database=self._database,
+            statements=self.statements,
+            subsystem=self._subsystem,
+            now=self._clock.now(),
+            epoch=epoch,
+            position=position,
+            hash=last_hash,
+        )
+
+    def _prefetch(self, batch: Batch, jobs: list[Job]) -> None:
+        units = [unit for job in jobs for unit in job.units]
+        records = [unit.record for unit in units if isinstance(unit, Absorb) and unit.record]
+        batch.load_requests(unit.key for unit in units if isinstance(unit, Execute))
+        batch.load_events(records)
+        batch.load_parked(record.case_id for record in records)
+        batch.load(key for unit in units for key in unit.expects(batch))
+
+    def _committed(self, batch: Batch, units: int) -> Committed:
+        return Committed(batch.position, batch.taken, frozenset(batch.deliveries), units, time.time_ns())
+
+    def _recover(self, jobs: list[Job], error: Exception) -> None:
+        """The database failed, or refused a row: wait for it, or find the job by halving."""
+        if not is_outage(error) and len(jobs) > 1 and isinstance(error, DBAPIError):
+            middle = len(jobs) // 2
+            self._work(jobs[:middle])
+            self._work(jobs[middle:])
+            return
+        if is_outage(error):
+            log.warning("writer.store_unavailable", error=type(error).__name__)
+            self._database.writer.dispose()
+            time.sleep(OUTAGE_PAUSE_SECONDS)
+            error = StoreUnavailable("the database does not answer")
+        else:
+            log.error("writer.failed", **fault(error))
+        _answer([(job.future, error) for job in jobs])
+
+
+Answers = list[tuple["asyncio.Future[object]", object]]
+
+
+def _outcome(job: Job, batch: Batch, failed: dict[int, Exception]) -> object:
+    """The last unit's result, or the exception that ends the job."""
+    result: object = None
+    try:
+        for unit in job.units:
+            if id(unit) in failed:
+                result = unit.fail(batch, failed[id(unit)])
+            else:
+                result = _apply(unit, batch)
+    except (Refused, StoreUnavailable) as refusal:
+        return refusal
+    except UnitFailed:
+        raise
+    except DBAPIError:
+        raise
+    except Exception as error:
+        return error
+    return result
+
+
+def _apply(unit: Unit, batch: Batch) -> object:
+    before = len(batch.taken)
+    try:
+        return unit.apply(batch)
+    except Refused as refusal:
+        if len(batch.taken) != before:
+            raise UnitFailed(unit, refusal) from refusal
+        raise
+    except Exception as error:
+        if is_outage(error):
+            raise
+        raise UnitFailed(unit, error) from error
+
+
+def _answer(answers: Answers) -> None:
+    """Wake every waiting call of one loop with one call."""
+    by_loop: dict[asyncio.AbstractEventLoop, Answers] = {}
+    for future, result in answers:
+        by_loop.setdefault(future.get_loop(), []).append((future, result))
+    for loop, batch in by_loop.items():
+        try:
+            loop.call_soon_threadsafe(_set_results, batch)
+        except RuntimeError:
+            # The loop is closed: nobody waits any more; what was committed stays.
+            log.info("writer.nobody_waits", count=len(batch))
+
+
+def _set_results(answers: Answers) -> None:
+    for future, result in answers:
+        if future.done():
+            continue
+        if isinstance(result, Exception):
+            future.set_exception(result)
+        else:
+            future.set_result(result)

@@ -1,0 +1,1 @@
+"""How a subsystem is served: one call wrapper around plain servicers."""

@@ -1,0 +1,141 @@
+"""A subsystem's gRPC server: mutual TLS, the wrapped servicers, health, reflection, and an orderly end."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from clients.credentials import Credentials
+from clients.telemetry import SpanSink
+from ronghe.error.v1.reason_pb2 import Reason
+from servers.kernel.stream import Refused
+from servers.rpc.errors import abort
+from servers.rpc.overload import Admission
+from servers.rpc.wrapper import Observer, Servicer, Wrapper
+
+# A message is an application or a batch of acknowledgements; an event is at most 256 KiB.
+MAX_MESSAGE = 1024 * 1024
+# Beyond its own bound grpc answers a bare CANCELLED: ours must be the smaller one.
+MAX_PENDING = 20_000
+FLUSH = 0.5
+
+OPTIONS = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.server.max_pending_requests", MAX_PENDING),
+    ("grpc.server.max_pending_requests_hard_limit", 2 * MAX_PENDING),
+    ("grpc.so_reuseport", 0),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+)
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one server takes on."""
+
+    calls: int = 4_000
+    """Unary calls in progress."""
+    streams: int = 2_000
+    """Streams open; an idle one costs about 85 KB."""
+    grace: float = 5.0
+    """Seconds that calls in progress get when the server closes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """A server that answers."""
+
+    port: int
+
+
+def unobserved(method: str, kind: str, code: str, seconds: float) -> None:
+    """Keep no figures of calls."""
+
+
+@asynccontextmanager
+async def serving(
+    servicers: Sequence[Servicer],
+    listen: str,
+    credentials: Credentials,
+    spans: SpanSink,
+    *,
+    observe: Observer = unobserved,
+    limits: Limits = Limits(),
+) -> AsyncIterator[Serving]:
+    """Serve on `listen` ("127.0.0.1:7101", port 0 for any) until the end of the block.
+
+    Then: NOT_SERVING; new calls are refused with SHUTTING_DOWN; streams end; calls in progress get their grace.
+    """
+    calls, streams = Admission(limits.calls), Admission(limits.streams)
+    wrapper = Wrapper(credentials.domain, calls, streams, spans, observe)
+    checks = health.aio.HealthServicer()
+    server = grpc.aio.server(options=OPTIONS)
+    _register(server, servicers, wrapper, checks)
+    port = server.add_secure_port(listen, _server_credentials(credentials))
+    await server.start()
+    await _announce(checks, servicers)
+    log.info("rpc.serving", port=port, services=[servicer.service.full_name for servicer in servicers])
+    try:
+        yield Serving(port)
+    finally:
+        await checks.enter_graceful_shutdown()
+        wrapper.close()
+        await _drain((calls, streams), limits.grace)
+        await server.stop(FLUSH)
+        log.info("rpc.stopped", port=port)
+
+
+def _register(
+    server: grpc.aio.Server, servicers: Sequence[Servicer], wrapper: Wrapper, checks: health.aio.HealthServicer
+) -> None:
+    for servicer in servicers:
+        handler = grpc.method_handlers_generic_handler(servicer.service.full_name, wrapper.handlers(servicer))
+        server.add_generic_rpc_handlers((handler,))
+    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+    names = [servicer.service.full_name for servicer in servicers]
+    reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+    server.add_generic_rpc_handlers((_NotOffered(),))
+
+
+async def _announce(checks: health.aio.HealthServicer, servicers: Sequence[Servicer]) -> None:
+    for servicer in servicers:
+        await checks.set(servicer.service.full_name, health_pb2.HealthCheckResponse.SERVING)
+
+
+async def _drain(admissions: Sequence[Admission], grace: float) -> None:
+    try:
+        async with asyncio.timeout(grace):
+            for admission in admissions:
+                await admission.idle()
+    except TimeoutError:
+        log.warning("rpc.grace_passed", in_progress=sum(admission.in_progress for admission in admissions))
+
+
+def _server_credentials(credentials: Credentials) -> grpc.ServerCredentials:
+    pair = (credentials.key, credentials.certificate)
+    return grpc.ssl_server_credentials([pair], root_certificates=credentials.ca, require_client_auth=True)
+
+
+class _NotOffered(grpc.GenericRpcHandler[Any, Any]):
+    """Answers every method that nobody else answers."""
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any]:
+        """A handler that refuses, whatever the method's shape."""
+        method = handler_call_details.method.lstrip("/")
+        refused = Refused(Reason.REASON_METHOD_NOT_OFFERED, f"this server does not offer {method}", {"method": method})
+
+        async def refuse(requests: object, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+            await abort(context, refused, method)
+
+        return grpc.stream_stream_rpc_method_handler(refuse)

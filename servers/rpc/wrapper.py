@@ -1,0 +1,195 @@
+"""The one wrapper around every call: identity, access, validation, deadline, span, metrics, errors."""
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import grpc
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from grpc import StatusCode
+
+from clients.telemetry import SpanSink
+from ronghe.error.v1.reason_pb2 import Reason
+from servers.kernel.stream import Refused
+from servers.rpc.access import Rule, method_name, rule_of
+from servers.rpc.call import Call
+from servers.rpc.errors import abort, code_of
+from servers.rpc.identity import caller_of
+from servers.rpc.overload import Admission, shutting_down
+from servers.rpc.requests import Requests
+from servers.rpc.spans import ServerSpan
+from servers.rpc.validation import parse, validate
+
+M = TypeVar("M", bound=Message)
+Context = grpc.aio.ServicerContext[Any, Any]
+
+DEFAULT_DEADLINE = 10.0
+# A call with less time than this is answered before any work: its caller would not see the result.
+LEAST_REMAINING = 0.005
+
+
+class Servicer(Protocol):
+    """A plain class with one method per RPC of its service.
+
+    `async def Unary(self, request, call) -> response`; `async def Stream(self, requests, call)` is an asynchronous
+    generator of responses. An attribute `bulk` names streaming RPCs whose messages the servicer validates itself, so
+    that a bad one is answered as one item and does not end the stream.
+    """
+
+    service: ServiceDescriptor
+
+
+class Observer(Protocol):
+    """Takes the figures of a finished call."""
+
+    def __call__(self, method: str, kind: str, code: str, seconds: float) -> None:
+        """`kind` is the caller's, empty when unknown; `code` a gRPC status name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One RPC as the wrapper needs it."""
+
+    name: str
+    rule: Rule
+    request: type[Message]
+    function: Callable[..., Any]
+    bulk: bool
+
+    def read(self, body: bytes) -> Message:
+        """A message that came in, valid; raises Refused."""
+        message = parse(self.request, body)
+        if not self.bulk:
+            validate(message)
+        return message
+
+
+class Wrapper:
+    """Makes grpc handlers of servicers; `domain` is the trust domain of the callers' certificates."""
+
+    def __init__(self, domain: str, calls: Admission, streams: Admission, spans: SpanSink, observe: Observer) -> None:
+        self._domain = domain
+        self._calls = calls
+        self._streams = streams
+        self._spans = spans
+        self._observe = observe
+        self._open: set[Requests[Message]] = set()
+
+    def handlers(self, servicer: Servicer) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
+        """One handler for each RPC; raises MissingRule, and AttributeError when the servicer lacks a method."""
+        return {method.name: self._handler(servicer, method) for method in servicer.service.methods}
+
+    def close(self) -> None:
+        """Take no more calls, and let the streams come to their end."""
+        self._calls.close()
+        self._streams.close()
+        for requests in self._open:
+            requests.cut()
+
+    def _handler(self, servicer: Servicer, descriptor: MethodDescriptor) -> grpc.RpcMethodHandler[Any, Any]:
+        method = _method(servicer, descriptor)
+        respond = _serializer
+        match descriptor.client_streaming, descriptor.server_streaming:
+            case False, False:
+                return grpc.unary_unary_rpc_method_handler(self._unary(method), None, respond)
+            case True, True:
+                return grpc.stream_stream_rpc_method_handler(self._stream(method), None, respond)
+            case _:
+                raise TypeError(f"{method.name} streams one way only: the wrapper knows unary and both ways")
+
+    def _unary(self, method: Method) -> Callable[..., Any]:
+        async def answer(body: bytes, context: Context) -> Message:
+            async with self._answering(method, context, self._calls, DEFAULT_DEADLINE) as call, _within(call):
+                response: Message = await method.function(method.read(body), call)
+                return response
+
+        return answer
+
+    def _stream(self, method: Method) -> Callable[..., Any]:
+        async def answer(bodies: AsyncIterator[bytes], context: Context) -> None:
+            async with self._answering(method, context, self._streams, math.inf) as call, self._requests(
+                method, bodies
+            ) as requests, aclosing(method.function(requests, call)) as responses:
+                async for response in responses:
+                    await context.write(response)
+                if requests.cut_short:
+                    raise shutting_down()
+
+        return answer
+
+    @asynccontextmanager
+    async def _requests(self, method: Method, bodies: AsyncIterator[bytes]) -> AsyncIterator[Requests[Message]]:
+        requests = Requests(bodies, method.read)
+        self._open.add(requests)
+        try:
+            yield requests
+        finally:
+            self._open.discard(requests)
+
+    @asynccontextmanager
+    async def _answering(
+        self, method: Method, context: Context, admission: Admission, default_deadline: float
+    ) -> AsyncIterator[Call]:
+        """Everything around the work of one call."""
+        span = ServerSpan(context.invocation_metadata())
+        code, kind = StatusCode.OK, ""
+        try:
+            caller = caller_of(context.auth_context(), self._domain)
+            kind = caller.kind
+            with admission.admitted():
+                scope = method.rule.scope_of(caller)
+                yield Call(caller, scope, method.name, _deadline(context, default_deadline), span.context)
+        except asyncio.CancelledError:
+            code = StatusCode.CANCELLED
+            raise
+        except Exception as error:
+            code = code_of(error)
+            await abort(context, error, method.name)
+        finally:
+            self._observe(method.name, kind, code.name, span.record(self._spans, method.name, kind, code))
+
+
+def _method(servicer: Servicer, descriptor: MethodDescriptor) -> Method:
+    return Method(
+        method_name(descriptor),
+        rule_of(descriptor),
+        GetMessageClass(descriptor.input_type),
+        getattr(servicer, descriptor.name),
+        descriptor.name in getattr(servicer, "bulk", ()),
+    )
+
+
+def _serializer(message: Message) -> bytes:
+    return message.SerializeToString()
+
+
+def _deadline(context: Context, default: float) -> float:
+    """time.monotonic() at which the caller gives up."""
+    remaining: float | None = context.time_remaining()
+    if remaining is None:
+        return time.monotonic() + default
+    if remaining < LEAST_REMAINING:
+        raise _too_late("the call came with its deadline all but passed: nothing was done")
+    return time.monotonic() + remaining
+
+
+@asynccontextmanager
+async def _within(call: Call) -> AsyncIterator[None]:
+    """Give up when the caller does."""
+    try:
+        async with asyncio.timeout(call.deadline - time.monotonic()) as limit:
+            yield
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise _too_late("the deadline passed: repeat the call with the same request_id") from None
+
+
+def _too_late(message: str) -> Refused:
+    return Refused(Reason.REASON_DEADLINE_EXCEEDED, message)

@@ -1,0 +1,71 @@
+"""How tests talk to a kernel."""
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from sqlalchemy import Connection, select
+
+from bridge.ports import Arrived, Cursor
+from bridge.record import Arrival, Record
+from clients.identity import Identity
+from ronghe.case.v1 import case_pb2
+from ronghe.department.v1 import department_service_pb2 as department
+from ronghe.event.v1 import event_pb2 as event
+from servers.kernel import tables
+from servers.kernel.kernel import Kernel
+
+ORGAN = Identity("organ", "fire-500103")
+
+
+def new_case() -> str:
+    return str(uuid4())
+
+
+def step(
+    case_id: str, name: str = "look", request_id: str | None = None, **fields: Any
+) -> department.RecordStepRequest:
+    return department.RecordStepRequest(
+        request_id=request_id or str(uuid4()), case_id=case_id, step=case_pb2.Step(name=name, **fields)
+    )
+
+
+async def execute(kernel: Kernel, command: Message, caller: Identity = ORGAN, seconds: float = 10) -> Any:
+    return await kernel.execute(command, caller=caller, method="Step", deadline=time.monotonic() + seconds)
+
+
+def foreign(case_id: str, fact: Message | None = None, *, origin: str = "intake-01", event_id: UUID | None = None,
+            version: int = 1) -> Record:  # fmt: skip
+    fact = fact or event.StepRecorded(occurred_at=Timestamp(seconds=1), step=case_pb2.Step(name="far away"))
+    return Record(
+        event_id=event_id or uuid4(),
+        origin=origin,
+        case_id=case_id,
+        stream=f"elsewhere/{case_id}",
+        version=version,
+        causes=(),
+        recorded_at=datetime(2026, 11, 23, tzinfo=UTC),
+        type=fact.DESCRIPTOR.full_name,
+        body=fact.SerializeToString(),
+        fact=fact,
+        arrival=Arrival.KAFKA,
+    )
+
+
+async def absorb(kernel: Kernel, *records: Record, offset: int = 0) -> None:
+    items = [Arrived(record, f"kafka/t/0/{offset + number}") for number, record in enumerate(records)]
+    await kernel.absorb(items, [Cursor("kafka/t/0", {"offset": offset + len(records)})])
+
+
+async def rows(kernel: Kernel, table: Any = tables.journal) -> list[Any]:
+    def query(connection: Connection) -> list[Any]:
+        return list(connection.execute(select(table).order_by(*table.primary_key.columns)).all())
+
+    return await kernel.read(query)
+
+
+async def types(kernel: Kernel) -> list[str]:
+    return [row.type.rpartition(".")[2] for row in await rows(kernel)]
