@@ -5,7 +5,7 @@ import random
 
 
 class Backoff:
-    """Waits that double from `first` to `longest` seconds, each shortened by chance so that clients do not march in step."""
+    """Waits that double from `first` to `longest` seconds, each cut by chance so that clients do not march in step."""
 
     def __init__(self, first: float = 0.1, longest: float = 10.0) -> None:
         self._first = first

@@ -66,13 +66,13 @@ class ServiceClient:
         self._timeout = timeout
 
     async def _call(
-        self, method: "grpc.aio.UnaryUnaryMultiCallable[Req, Resp]", request: Req, timeout: float | None = None
+        self, method: "grpc.aio.UnaryUnaryMultiCallable[Req, Resp]", request: Req, seconds: float | None = None
     ) -> Resp:
-        """One logical call; `timeout` is in seconds, for each attempt."""
+        """One logical call; it gets so many seconds for each attempt."""
         request, backoff = completed(request), Backoff()
         while True:
             try:
-                return await method(request, timeout=timeout or self._timeout, metadata=trace_metadata())
+                return await method(request, timeout=seconds or self._timeout, metadata=trace_metadata())
             except grpc.aio.AioRpcError as failure:
                 error = error_of(failure)
             if not isinstance(error, Unavailable | DeadlineExceeded) or backoff.attempts + 1 >= ATTEMPTS:

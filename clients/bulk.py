@@ -52,7 +52,7 @@ Source = AsyncIterable[Req] | Iterable[Req]
 
 
 class Pipeline(Generic[Req, Resp]):
-    """One bulk run: at most `window` requests are unanswered at a time; what is unanswered is sent again on a new stream.
+    """One bulk run: at most `window` requests are unanswered at a time, and are sent again on a new stream.
 
     The requests keep their ids, so that sending one again has no second effect.
     """

@@ -12,12 +12,14 @@ from ronghe.access.v1.access_pb2 import Scope
 from ronghe.case.v1 import case_pb2
 from ronghe.error.v1.reason_pb2 import Reason
 from servers.kernel.stream import Refused
+from servers.kernel.tables import stream_table
 
 
-def case_columns() -> Sequence[Column[Any]]:
-    """The columns by which cases are found."""
-    return (
-        Column("case_no", Text, nullable=False, index=True),
+def case_table(kind: str) -> Table:
+    """The table of a kind of stream that holds a case, with the columns by which cases are found."""
+    table = stream_table(
+        kind,
+        Column("case_no", Text, nullable=False),
         Column("state", Integer, nullable=False),
         Column("outcome", Integer, nullable=False),
         Column("item_code", Text, nullable=False),
@@ -25,13 +27,12 @@ def case_columns() -> Sequence[Column[Any]]:
         Column("lead_id", Text, nullable=False),
         Column("submitted_at", BigInteger, nullable=False, comment="microseconds since 1970 UTC"),
     )
-
-
-def case_indexes(table: Table) -> None:
-    """The indexes that lists need: everything newest first, and one owner's newest first."""
+    Index(f"{table.name}_case_no", table.c.case_no)
+    # Lists are read newest first: of everyone, of one intake system, of one lead.
     Index(f"{table.name}_newest", table.c.submitted_at, table.c.case_id)
     Index(f"{table.name}_of_intake", table.c.intake_id, table.c.submitted_at, table.c.case_id)
     Index(f"{table.name}_of_lead", table.c.lead_id, table.c.submitted_at, table.c.case_id)
+    return table
 
 
 def case_values(case: case_pb2.Case) -> Mapping[str, Any]:
@@ -68,22 +69,22 @@ class CaseView:
         columns = self.table.c
         name = columns.case_id == case_id.lower() if case_id else columns.case_no == case_no
         row = connection.execute(
-            select(columns.state).select_from(self.table).where(name, *self.own(caller, scope))
+            select(columns.snapshot).select_from(self.table).where(name, *self.own(caller, scope))
         ).first()
         if row is None:
             raise not_found()
-        return self.case_of(row.state)
+        return self.case_of(row.snapshot)
 
     def page(
         self, connection: Connection, filters: Sequence[ColumnElement[bool]], after: tuple[int, str] | None, size: int
     ) -> Sequence[case_pb2.Case]:
         """A page of cases, newest first, from behind (submitted_at, case id)."""
         columns = self.table.c
-        statement = select(columns.state).where(*filters)
+        statement = select(columns.snapshot).where(*filters)
         if after is not None:
             statement = statement.where(tuple_(columns.submitted_at, columns.case_id) < after)
         statement = statement.order_by(columns.submitted_at.desc(), columns.case_id.desc()).limit(size)
-        return [self.case_of(row.state) for row in connection.execute(statement)]
+        return [self.case_of(row.snapshot) for row in connection.execute(statement)]
 
     def own(self, caller: Identity, scope: "Scope.ValueType") -> Sequence[ColumnElement[bool]]:
         """What bounds the caller: an organ to what it leads, an intake system and its terminals to what they handed in."""
@@ -92,9 +93,9 @@ class CaseView:
         column = self.table.c.lead_id if caller.kind == "organ" else self.table.c.intake_id
         return (column == caller.id,)
 
-    def case_of(self, state: bytes) -> case_pb2.Case:
+    def case_of(self, snapshot: bytes) -> case_pb2.Case:
         """The case in a stored state."""
-        message: Any = self.state.FromString(state)
+        message: Any = self.state.FromString(snapshot)
         case: case_pb2.Case = message.case
         return case
 

@@ -92,7 +92,7 @@ class Batch:
                 self.streams[str(key)] = LiveStream(key, rules, rules.state())
             columns = rules.table.c
             statement = select(
-                columns.id, columns.version, columns.fold_version, columns.last_event_id, columns.state
+                columns.id, columns.version, columns.fold_version, columns.last_event_id, columns.snapshot
             ).where(columns.id.in_(padded(named)))
             for row in self.connection.execute(statement):
                 self._revive(self.streams[f"{kind}/{row.id}"], row)
@@ -100,7 +100,7 @@ class Batch:
     def _revive(self, live: LiveStream, row: Any) -> None:
         live.version, live.last_event_id = row.version, row.last_event_id
         if row.fold_version == live.rules.fold_version:
-            live.state.ParseFromString(row.state)
+            live.state.ParseFromString(row.snapshot)
         else:
             self._fold_again(live)
         live.timers = dict(live.rules.timers(live.state))
@@ -336,6 +336,6 @@ def _stream_row(live: LiveStream) -> dict[str, Any]:
         "version": live.version,
         "fold_version": live.rules.fold_version,
         "last_event_id": live.last_event_id,
-        "state": live.state.SerializeToString(),
+        "snapshot": live.state.SerializeToString(),
         **live.rules.columns(live.state),
     }

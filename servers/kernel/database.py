@@ -32,7 +32,10 @@ class Database:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.writer = self._engine(pool_size=1)
-        self.reader = self._engine(pool_size=READERS)
+        # A read sees one moment, however many queries it makes; SQLite's always does.
+        self.reader = self._engine(pool_size=READERS).execution_options(
+            **({} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"})
+        )
         if self.is_sqlite:
             event.listen(self.writer, "begin", _begin_immediate)
             event.listen(self.reader, "begin", _begin)

@@ -39,9 +39,6 @@ class InboxServicer:
         try:
             async for message in session.messages():
                 yield message
-        except asyncio.CancelledError:
-            if not listening.done():
-                raise
         finally:
             listening.cancel()
             session.close()
@@ -91,11 +88,9 @@ async def _listen(session: InboxSession, requests: AsyncIterator[pb.OpenInboxReq
             if request.WhichOneof("message") != "acknowledge":
                 raise _not_open()
             await session.acknowledge(request.acknowledge)
-        session.end(None)
-    except asyncio.CancelledError:
-        raise
+        await session.end()
     except Exception as error:
-        session.end(error)
+        session.fail(error)
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

@@ -45,7 +45,8 @@ class InboxSession:
         self._changed = asyncio.Event()
         self._storing: set[asyncio.Task[None]] = set()
         self._room = asyncio.Semaphore(UNSTORED_MESSAGES)
-        self._failure: BaseException | None = None
+        self._failure: Exception | None = None
+        self._ended = False
         self._pacer = Pacer()
 
     async def open(self) -> None:
@@ -53,9 +54,15 @@ class InboxSession:
         self._kernel.sessions.take_over(self._receiver, self)
         await self._kernel.write(lambda connection: inbox.open_session(connection, self._receiver, self.id))
 
-    def end(self, failure: BaseException | None) -> None:
-        """Let `messages` end, with the failure where there is one."""
-        self._failure = self._failure or failure or asyncio.CancelledError()
+    def fail(self, failure: Exception) -> None:
+        """Let `messages` end with the failure."""
+        self._failure = self._failure or failure
+        self._changed.set()
+
+    async def end(self) -> None:
+        """The receiver has said its last: store it, then let `messages` end."""
+        await asyncio.gather(*self._storing, return_exceptions=True)
+        self._ended = True
         self._changed.set()
 
     def close(self) -> None:
@@ -76,6 +83,8 @@ class InboxSession:
             await self._fill()
             if self._failure is not None:
                 raise self._failure
+            if self._ended:
+                return
             items = self._take()
             if items:
                 yield pb.OpenInboxResponse(epoch=self._kernel.epoch, items=[item.to_message() for item in items])
@@ -85,7 +94,7 @@ class InboxSession:
                 await self._wait(grown)
 
     def _take(self) -> Sequence[Item]:
-        items = []
+        items: list[Item] = []
         while self._ready and len(self._sent) < self._credit and len(items) < MESSAGE_ITEMS:
             item = self._ready.popleft()
             self._sent[item.sequence] = item
@@ -150,8 +159,9 @@ class InboxSession:
     def _stored(self, task: asyncio.Task[None]) -> None:
         self._storing.discard(task)
         self._room.release()
-        if not task.cancelled() and task.exception() is not None:
-            self.end(task.exception())
+        failure = None if task.cancelled() else task.exception()
+        if isinstance(failure, Exception):
+            self.fail(failure)
 
     async def _store(self, sequences: list[int], nacks: list[pb.Nack]) -> None:
         now = to_micros(self._kernel.clock.now())
@@ -198,7 +208,7 @@ class Sessions:
         """End the receiver's session: a newer one, or a fetch, takes over."""
         older = self._live.pop(receiver, None)
         if older is not None:
-            older.end(inbox.taken_over(receiver))
+            older.fail(inbox.taken_over(receiver))
 
     def forget(self, receiver: str, session: InboxSession) -> None:
         """The session is over."""

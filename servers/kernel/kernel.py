@@ -5,7 +5,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import TypeVar, cast
+from typing import Protocol, TypeVar, cast
 
 from google.protobuf.message import Message
 from sqlalchemy import Connection, delete, select
@@ -27,9 +27,26 @@ from servers.kernel.times import Clock, SystemClock, to_micros
 from servers.kernel.units import Absorb, Change, Execute, Expire, MoveCursors, Unit
 from servers.kernel.writer import Committed, Job, Writer
 
+R = TypeVar("R", bound=Message)
 T = TypeVar("T")
 
 RELAY = "relay"
+
+
+class CommandCall(Protocol):
+    """What the kernel needs to know of a call that carries a command."""
+
+    @property
+    def caller(self) -> Identity:
+        """Who calls, from the certificate."""
+
+    @property
+    def deadline(self) -> float:
+        """time.monotonic() at which the caller gives up."""
+
+    @property
+    def span(self) -> SpanContext:
+        """The call's own server span."""
 
 
 class Kernel:
@@ -51,15 +68,13 @@ class Kernel:
 
     # --- the door ---
 
-    async def execute(
-        self, command: Message, *, caller: Identity, method: str, deadline: float, call: SpanContext | None = None
-    ) -> Message:
-        """Decide a command; its effect is durable when this returns. `deadline` is in time.monotonic() seconds.
+    async def execute(self, command: Message, call: CommandCall, answer: type[R]) -> R:
+        """Decide a command, and give the answer of this type; its effect is durable then.
 
         Raises Refused, StoreUnavailable.
         """
-        unit = Execute(command, caller, method, deadline, call)
-        return cast("Message", await self._submit([unit], background=False))
+        unit = Execute(command, call.caller, call.deadline, call.span)
+        return cast("R", await self._submit([unit], background=False))
 
     async def absorb(self, items: Sequence[Arrived | Undecodable], cursors: Sequence[Cursor]) -> None:
         """Take records in, and remember where to go on, in one transaction; durable when this returns.

@@ -56,7 +56,7 @@ journal = Table(
 request = Table(
     "request",
     metadata,
-    Column("key", Text, primary_key=True, comment="<caller> <method> <request id>"),
+    Column("key", Text, primary_key=True, comment="<caller> <command> <request id>"),
     Column("digest", LargeBinary, nullable=False),
     Column("positions", Text, nullable=False, comment="of the rows it caused, separated by commas"),
     sqlite_with_rowid=False,
@@ -155,14 +155,16 @@ Index(
 
 def stream_table(kind: str, *columns: Column[Any]) -> Table:
     """The table of one kind of stream: its state, and beside it the columns that are queried."""
+    name = f"stream_{kind}"
     return Table(
-        f"stream_{kind}",
+        name,
         MetaData(),
         Column("id", Text, primary_key=True),
-        Column("case_id", Text, nullable=False, index=True),
+        Column("case_id", Text, nullable=False),
         Column("version", BigInteger, nullable=False),
         Column("fold_version", Integer, nullable=False),
         Column("last_event_id", Text, nullable=False),
-        Column("state", LargeBinary, nullable=False),
+        Column("snapshot", LargeBinary, nullable=False, comment="the state's bytes"),
         *columns,
+        Index(f"{name}_case", "case_id"),
     )

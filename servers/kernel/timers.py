@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import structlog
 from sqlalchemy import Connection, select
 
+from bridge.ports import StoreUnavailable
 from servers.kernel import tables
-from servers.kernel.database import StoreUnavailable
 from servers.kernel.stream import Refused, StreamKey
 from servers.kernel.times import to_micros
 from servers.kernel.units import Expire

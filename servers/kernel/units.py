@@ -43,15 +43,15 @@ class Execute:
 
     command: Message
     caller: Identity
-    method: str
     deadline: float
+    """time.monotonic() at which the caller gives up."""
     call: SpanContext | None
     started_at: int = field(default_factory=time.time_ns)
 
     @property
     def key(self) -> str:
-        """What makes a request the same request."""
-        return f"{self.caller} {self.method} {self.command.request_id}"  # type: ignore[attr-defined]
+        """What makes a request the same request, by a unary call or in bulk."""
+        return f"{self.caller} {self.command.DESCRIPTOR.name} {self.command.request_id}"  # type: ignore[attr-defined]
 
     def expects(self, batch: Batch) -> Iterable[StreamKey]:
         """The stream the command names, where it names one."""

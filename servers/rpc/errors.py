@@ -14,8 +14,8 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc import StatusCode
 
+from bridge.ports import StoreUnavailable
 from ronghe.error.v1.reason_pb2 import Reason
-from servers.kernel.database import StoreUnavailable
 from servers.kernel.stream import Refused
 
 DOMAIN = "ronghe"
@@ -131,7 +131,9 @@ def _bug(error: Exception, method: str) -> Refused:
     error_id = uuid4().hex
     frames = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
     log.error("rpc.bug", method=method, error_id=error_id, error=type(error).__qualname__, frames=frames)
-    return Refused(Reason.REASON_BUG, f"a bug of ronghe: look for {error_id} in the server's log", {"error_id": error_id})
+    return Refused(
+        Reason.REASON_BUG, f"a bug of ronghe: look for {error_id} in the server's log", {"error_id": error_id}
+    )
 
 
 def _status(refused: Refused) -> status_pb2.Status:

@@ -24,5 +24,5 @@ def caller_of(auth_context: Mapping[str, Iterable[bytes]], domain: str) -> Ident
 def _unknown(domain: str) -> Refused:
     return Refused(
         Reason.REASON_CALLER_UNKNOWN,
-        f"the certificate carries no identity of this deployment: exactly one spiffe://{domain}/<kind>/<id> is expected",
+        f"the certificate carries no identity of this deployment: expected is one spiffe://{domain}/<kind>/<id>",
     )

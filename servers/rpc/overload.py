@@ -49,4 +49,6 @@ class Admission:
 
 def shutting_down() -> Refused:
     """The answer to a call that this server does not begin, or does not go on with."""
-    return Refused(Reason.REASON_SHUTTING_DOWN, "the server is shutting down: try again, another one or the next answers")
+    return Refused(
+        Reason.REASON_SHUTTING_DOWN, "the server is shutting down: try again, another one or the next answers"
+    )

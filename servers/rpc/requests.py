@@ -22,7 +22,7 @@ class Requests(Generic[T]):
     async def __anext__(self) -> T:
         if self.cut_short:
             raise StopAsyncIteration
-        self._reading = asyncio.ensure_future(anext(self._bodies))  # type: ignore[arg-type]
+        self._reading = asyncio.ensure_future(anext(self._bodies))
         try:
             body = await self._reading
         except asyncio.CancelledError:

@@ -127,7 +127,7 @@ def _server_credentials(credentials: Credentials) -> grpc.ServerCredentials:
     return grpc.ssl_server_credentials([pair], root_certificates=credentials.ca, require_client_auth=True)
 
 
-class _NotOffered(grpc.GenericRpcHandler[Any, Any]):
+class _NotOffered(grpc.GenericRpcHandler):
     """Answers every method that nobody else answers."""
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any]:

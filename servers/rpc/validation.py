@@ -24,9 +24,7 @@ def parse(message_class: type[M], body: bytes) -> M:
     try:
         return message_class.FromString(body)
     except DecodeError as error:
-        raise Refused(
-            Reason.REASON_INVALID_FIELD, f"the bytes are no {message_class.DESCRIPTOR.full_name}"
-        ) from error
+        raise Refused(Reason.REASON_INVALID_FIELD, f"the bytes are no {message_class.DESCRIPTOR.full_name}") from error
 
 
 def validate(message: Message) -> None:

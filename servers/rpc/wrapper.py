@@ -113,9 +113,11 @@ class Wrapper:
 
     def _stream(self, method: Method) -> Callable[..., Any]:
         async def answer(bodies: AsyncIterator[bytes], context: Context) -> None:
-            async with self._answering(method, context, self._streams, math.inf) as call, self._requests(
-                method, bodies
-            ) as requests, aclosing(method.function(requests, call)) as responses:
+            async with (
+                self._answering(method, context, self._streams, math.inf) as call,
+                self._requests(method, bodies) as requests,
+                aclosing(method.function(requests, call)) as responses,
+            ):
                 async for response in responses:
                     await context.write(response)
                 if requests.cut_short:

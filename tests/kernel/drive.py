@@ -1,6 +1,7 @@
 """How tests talk to a kernel."""
 
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -12,6 +13,7 @@ from sqlalchemy import Connection, select
 from bridge.ports import Arrived, Cursor
 from bridge.record import Arrival, Record
 from clients.identity import Identity
+from clients.telemetry import SpanContext
 from ronghe.case.v1 import case_pb2
 from ronghe.department.v1 import department_service_pb2 as department
 from ronghe.event.v1 import event_pb2 as event
@@ -19,6 +21,13 @@ from servers.kernel import tables
 from servers.kernel.kernel import Kernel
 
 ORGAN = Identity("organ", "fire-500103")
+
+
+@dataclass(frozen=True)
+class ToyCall:
+    caller: Identity
+    deadline: float
+    span: SpanContext | None = None
 
 
 def new_case() -> str:
@@ -34,7 +43,7 @@ def step(
 
 
 async def execute(kernel: Kernel, command: Message, caller: Identity = ORGAN, seconds: float = 10) -> Any:
-    return await kernel.execute(command, caller=caller, method="Step", deadline=time.monotonic() + seconds)
+    return await kernel.execute(command, ToyCall(caller, time.monotonic() + seconds), Message)
 
 
 def foreign(case_id: str, fact: Message | None = None, *, origin: str = "intake-01", event_id: UUID | None = None,

@@ -1,10 +1,14 @@
 import asyncio
 import time
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
+from sqlalchemy import Connection, MetaData
 
 from bridge.ports import Undecodable
 from bridge.record import Record
@@ -17,7 +21,7 @@ from servers.kernel import journal, tables
 from servers.kernel.kernel import Kernel
 from servers.kernel.stream import Refused
 from tests.kernel.conftest import Spans, Start
-from tests.kernel.drive import ORGAN, absorb, execute, foreign, new_case, rows, step, types
+from tests.kernel.drive import ORGAN, ToyCall, absorb, execute, foreign, new_case, rows, step, types
 from tests.kernel.toy import Counter, toy
 
 
@@ -192,7 +196,7 @@ async def test_a_state_of_another_fold_version_is_folded_again(start: Start, mon
     async with start() as kernel:
         for _ in range(3):
             await execute(kernel, step(case))
-        await kernel.write(lambda c: c.execute(Counter.table.update().values(state=b"", version=99)))
+        await kernel.write(lambda c: c.execute(Counter.table.update().values(snapshot=b"", version=99)))
         monkeypatch.setattr(Counter, "fold_version", 2)
         assert (await execute(kernel, step(case))).version == 4
         (row,) = await rows(kernel, Counter.table)
@@ -232,10 +236,10 @@ async def test_only_own_rows_and_rows_from_an_inbox_are_published(kernel: Kernel
 
 async def test_an_event_has_a_span_derived_from_its_id_and_linked_to_its_call(kernel: Kernel, spans: Spans) -> None:
     case, call = new_case(), SpanContext(1, 2)
-    await kernel.execute(step(case), caller=ORGAN, method="Step", deadline=time.monotonic() + 5, call=call)
+    await kernel.execute(step(case), ToyCall(ORGAN, time.monotonic() + 5, call), Message)
     cause, reaction = await rows(kernel)
     first, second = spans.records
-    assert first["context"] == SpanContext(trace_id(case), event_span_id(uuid4().__class__(cause.event_id)))
+    assert first["context"] == SpanContext(trace_id(case), event_span_id(UUID(cause.event_id)))
     assert (first["parent"], first["links"]) == (None, [call])
     assert second["parent"] == first["context"].span_id
     assert second["start_ns"] <= second["end_ns"]
@@ -276,3 +280,17 @@ async def test_the_chain_shows_what_was_altered_or_removed(kernel: Kernel, chang
     fault = (await kernel.read(lambda c: journal.verify(c, 0, 100)))[2] or await kernel.read(journal.verify_head)
     assert fault is not None
     assert fault.position == position
+
+
+async def test_the_migrations_make_the_tables_that_the_code_expects(kernel: Kernel) -> None:
+    def differences(connection: Connection) -> list[object]:
+        metadata = MetaData()
+        expected = [*tables.metadata.tables.values(), Counter.table, toy().streams["shadow"].table]
+        for table in expected:
+            table.to_metadata(metadata)
+        options = {"include_name": lambda name, kind, _: kind != "table" or name in metadata.tables}
+        found = compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
+        # Comments are for readers of the code.
+        return [difference for difference in found if "comment" not in str(difference)]
+
+    assert await kernel.read(differences) == []

@@ -18,7 +18,7 @@ def upgrade() -> None:
             sa.Column("version", sa.BigInteger(), nullable=False),
             sa.Column("fold_version", sa.Integer(), nullable=False),
             sa.Column("last_event_id", sa.Text(), nullable=False),
-            sa.Column("state", sa.LargeBinary(), nullable=False),
+            sa.Column("snapshot", sa.LargeBinary(), nullable=False),
             sa.Column("taken", sa.Integer(), nullable=False),
         )
-        op.create_index(f"ix_{kind}_case_id", kind, ["case_id"])
+        op.create_index(f"{kind}_case", kind, ["case_id"])
