@@ -1,8 +1,8 @@
 """Bulk calls: many items on one stream, each answered by itself, in any order."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from typing import Any, TypeVar
 
 Req = TypeVar("Req")
 Resp = TypeVar("Resp")
@@ -13,32 +13,44 @@ AT_ONCE = 512
 
 async def answer_each(
     requests: AsyncIterator[Req], answer: Callable[[Req], Awaitable[Resp]], at_once: int = AT_ONCE
-) -> AsyncIterator[Resp]:
-    """Answers as they are ready. Items are begun in the order they came; `answer` must not raise for a bad item."""
+) -> AsyncGenerator[Resp, None]:
+    """Answers as they are ready. Items are begun in the order they came.
+
+    `answer` turns what is wrong with an item into a response; an error that it raises ends the stream.
+    """
     room = asyncio.Semaphore(at_once)
-    finished: asyncio.Queue[asyncio.Task[Resp] | None] = asyncio.Queue()
-    async with asyncio.TaskGroup() as group:
-        reading = group.create_task(_begin_each(requests, answer, room, finished))
-        try:
-            while (task := await finished.get()) is not None:
-                room.release()
-                yield task.result()
-        finally:
-            reading.cancel()
+    finished: asyncio.Queue[asyncio.Task[Any]] = asyncio.Queue()
+    pending: set[asyncio.Task[Any]] = set()
 
+    def begin(awaitable: Awaitable[Any]) -> asyncio.Task[Any]:
+        task = asyncio.ensure_future(_awaited(awaitable))
+        pending.add(task)
+        task.add_done_callback(finished.put_nowait)
+        return task
 
-async def _begin_each(
-    requests: AsyncIterator[Req],
-    answer: Callable[[Req], Awaitable[Resp]],
-    room: asyncio.Semaphore,
-    finished: "asyncio.Queue[asyncio.Task[Resp] | None]",
-) -> None:
-    async with asyncio.TaskGroup() as group:
+    async def read() -> None:
         async for request in requests:
             await room.acquire()
-            group.create_task(_awaited(answer(request))).add_done_callback(finished.put_nowait)
-    finished.put_nowait(None)
+            begin(answer(request))
+
+    reading = begin(read())
+    try:
+        while pending:
+            task = await finished.get()
+            pending.discard(task)
+            result = task.result()
+            if task is not reading:
+                room.release()
+                yield result
+    finally:
+        await _cancel(pending)
 
 
-async def _awaited(answer: Awaitable[Resp]) -> Resp:
-    return await answer
+async def _awaited(awaitable: Awaitable[Resp]) -> Resp:
+    return await awaitable
+
+
+async def _cancel(tasks: set[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

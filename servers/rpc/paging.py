@@ -74,7 +74,7 @@ async def page_of(
     rows_after: Callable[[str, int], Awaitable[Sequence[T]]],
     key_of: Callable[[T], str],
 ) -> Page[T]:
-    """The page a request asks for; `rows_after(key, limit)` gives rows in the order of their keys, "" from the start."""
+    """The page a request asks for; `rows_after(key, limit)` gives rows in order of their keys, "" from the first."""
     size = cast("ListRequest", request).page_size or DEFAULT_SIZE
     rows = await rows_after(pages.open(request), size + 1)
     if len(rows) <= size:

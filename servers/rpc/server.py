@@ -17,7 +17,7 @@ from ronghe.error.v1.reason_pb2 import Reason
 from servers.kernel.stream import Refused
 from servers.rpc.errors import abort
 from servers.rpc.overload import Admission
-from servers.rpc.wrapper import Observer, Servicer, Wrapper
+from servers.rpc.wrapper import Handler, Observer, Servicer, Wrapper
 
 # A message is an application or a batch of acknowledgements; an event is at most 256 KiB.
 MAX_MESSAGE = 1024 * 1024
@@ -130,7 +130,7 @@ def _server_credentials(credentials: Credentials) -> grpc.ServerCredentials:
 class _NotOffered(grpc.GenericRpcHandler):
     """Answers every method that nobody else answers."""
 
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any]:
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler:
         """A handler that refuses, whatever the method's shape."""
         method = handler_call_details.method.lstrip("/")
         refused = Refused(Reason.REASON_METHOD_NOT_OFFERED, f"this server does not offer {method}", {"method": method})

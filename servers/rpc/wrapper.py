@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
@@ -28,6 +28,8 @@ from servers.rpc.validation import parse, validate
 
 M = TypeVar("M", bound=Message)
 Context = grpc.aio.ServicerContext[Any, Any]
+# grpc's own class is generic for the type checker only.
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 DEFAULT_DEADLINE = 10.0
 # A call with less time than this is answered before any work: its caller would not see the result.
@@ -81,7 +83,7 @@ class Wrapper:
         self._observe = observe
         self._open: set[Requests[Message]] = set()
 
-    def handlers(self, servicer: Servicer) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
+    def handlers(self, servicer: Servicer) -> dict[str, Handler]:
         """One handler for each RPC; raises MissingRule, and AttributeError when the servicer lacks a method."""
         return {method.name: self._handler(servicer, method) for method in servicer.service.methods}
 
@@ -92,7 +94,7 @@ class Wrapper:
         for requests in self._open:
             requests.cut()
 
-    def _handler(self, servicer: Servicer, descriptor: MethodDescriptor) -> grpc.RpcMethodHandler[Any, Any]:
+    def _handler(self, servicer: Servicer, descriptor: MethodDescriptor) -> Handler:
         method = _method(servicer, descriptor)
         respond = _serializer
         match descriptor.client_streaming, descriptor.server_streaming:

@@ -1,0 +1,55 @@
+"""`ronghe demo`."""
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from clients.demo.report import show_case, show_latencies, show_outcomes, show_reach
+from clients.demo.run import play
+from clients.demo.stage import Stage, StageError, stage
+from clients.demo.plan import Ending
+from clients.demo.story import Story
+
+# Spans are exported in the background: a moment until those of the last case are in the store.
+SPANS_SECONDS = 1.5
+
+
+def run(data: Path, count: int, port_base: int | None) -> int:
+    """Play `count` cases on the mesh of this data directory; 0 when every one ended as planned."""
+    console = Console()
+    try:
+        with stage(data, port_base) as here:
+            return asyncio.run(_run(console, here, count))
+    except StageError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+
+
+async def _run(console: Console, here: Stage, count: int) -> int:
+    started = time.monotonic()
+    with _progress(console) as progress:
+        task = progress.add_task("cases that have ended", total=count)
+        stories = await play(here, count, lambda story: progress.advance(task))
+    console.print(f"{count} cases in {time.monotonic() - started:.1f} s")
+    show_reach(console, stories)
+    show_outcomes(console, stories)
+    show_latencies(console, stories)
+    await asyncio.sleep(SPANS_SECONDS)
+    await show_case(console, here, _shown(stories))
+    console.print(f"data: {here.data}/db (journals)  {here.data}/kafka (topic)  {here.data}/spans  {here.data}/log")
+    return 1 if any(story.problem for story in stories) else 0
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
+    )
+
+
+def _shown(stories: list[Story]) -> Story:
+    """A case with much to see, that went well where one did."""
+    return min(stories, key=lambda story: (bool(story.problem), story.ending is not Ending.CORRECTED))

@@ -1,0 +1,33 @@
+"""Settings of one subsystem's process: read once, from the environment, strict."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from bridge.settings import BridgeSettings
+from ronghe.operations.v1.operations_service_pb2 import GetSettingsResponse
+
+
+class SubsystemSettings(BaseSettings):
+    """Each is an environment variable: RONGHE_ and the name in capitals, RONGHE_BRIDGE__<NAME> for the bridge's."""
+
+    model_config = SettingsConfigDict(env_prefix="RONGHE_", env_nested_delimiter="__", frozen=True, extra="forbid")
+
+    origin: str = Field(pattern=r"^(intake|governance|department)-[0-9]{2}$", description="this deployment's name")
+    database_url: str = Field(description="SQLite or PostgreSQL, as an SQLAlchemy URL")
+    listen: str = Field(default="127.0.0.1:0", description="address and port of the gRPC server")
+    pki: Path = Field(description="folder with ca.pem and service/<origin>.pem, .key")
+    secret: Path = Field(description="file with the deployment's key, 32 bytes or more, shared by its replicas")
+    peer: str = Field(default="", description="address of the subsystem whose inbox is pulled")
+    peer_origin: str = Field(default="", description="name of the deployment whose inbox is pulled")
+    kafka: str = Field(default="", description="Kafka bootstrap servers")
+    spans: Path | None = Field(default=None, description="folder of the local span store; none when traces go to OTLP")
+    log: Path | None = Field(default=None, description="log file; standard output when absent")
+    sampling: float = Field(default=1.0, ge=0, le=1, description="share of cases that are traced")
+    bridge: BridgeSettings = Field(default_factory=BridgeSettings, description="the five measures of the channel")
+
+    def shown(self) -> Sequence[GetSettingsResponse.Setting]:
+        """The settings in force, as operators see them; a database password is hidden."""
+        return [*_shown(self, ""), *_shown(self.bridge, "bridge.")]

@@ -1,0 +1,192 @@
+"""The inbox through its real door: a gRPC server with mutual TLS over the toy's kernel."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clients.errors import RongheError
+from clients.identity import Identity
+from clients.subsystem import SubsystemClient
+from ronghe.inbox.v1 import inbox_service_pb2 as pb
+from servers.kernel.inbox_service import InboxServicer
+from servers.kernel.kernel import Kernel
+from servers.rpc.server import serving
+from tests.kernel.conftest import Spans, Start
+from tests.kernel.drive import execute, new_case, step
+from tests.unit.rpc_support import Authority
+
+ALL = Identity("organ", "all")
+SERVER = Identity("service", "department-09")
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    made = Authority(tmp_path / "pki")
+    made.issue(ALL)
+    made.issue(SERVER)
+    return made
+
+
+@pytest.fixture
+def door(authority: Authority, spans: Spans) -> Callable[[Kernel], Any]:
+    """Opens a server over a kernel, and gives clients of it."""
+
+    @asynccontextmanager
+    async def opened(kernel: Kernel) -> AsyncIterator[Callable[[], SubsystemClient]]:
+        credentials = authority.credentials(SERVER)
+        async with serving([InboxServicer(kernel)], "127.0.0.1:0", credentials, spans) as server:
+            yield lambda: SubsystemClient(f"127.0.0.1:{server.port}", authority.pki, ALL)
+
+    return opened
+
+
+async def take(client: SubsystemClient, count: int, *, ack: bool = True, **options: Any) -> list[Any]:
+    """The next items of the inbox, acknowledged or not."""
+    items: list[Any] = []
+    async with asyncio.timeout(10), aclosing(client.inbox(**options).batches()) as batches:
+        async for batch in batches:
+            for item in batch:
+                items.append(item)
+                if ack:
+                    await item.ack()
+            if len(items) >= count:
+                return items[:count]
+    return items
+
+
+async def test_every_item_arrives_once_in_a_sequence_without_gaps(kernel: Kernel, door: Any) -> None:
+    cases = [new_case() for _ in range(5)]
+    async with door(kernel) as connect, connect() as client:
+        await asyncio.gather(*(execute(kernel, step(cases[number % 5])) for number in range(50)))
+        items = await take(client, 50)
+    assert sorted(item.sequence for item in items) == list(range(1, 51))
+    assert len({item.event.id for item in items}) == 50
+
+
+async def test_a_cases_next_item_waits_until_the_previous_one_is_acknowledged(kernel: Kernel, door: Any) -> None:
+    one, other = new_case(), new_case()
+    for case in (one, one, other):
+        await execute(kernel, step(case))
+    async with door(kernel) as connect, connect() as client:
+        first = await take(client, 2, ack=False)
+        assert [item.event.case_id for item in first] == [one, other]
+
+
+async def test_what_was_not_acknowledged_is_given_again(kernel: Kernel, door: Any) -> None:
+    await execute(kernel, step(new_case()))
+    async with door(kernel) as connect:
+        async with connect() as client:
+            (item,) = await take(client, 1, ack=False)
+        async with connect() as client:
+            (again,) = await take(client, 1)
+        assert again.event.id == item.event.id
+
+
+async def test_what_was_acknowledged_is_not_given_again_unless_replayed(kernel: Kernel, door: Any) -> None:
+    case = new_case()
+    async with door(kernel) as connect:
+        async with connect() as client:
+            for _ in range(3):
+                await execute(kernel, step(case))
+            await take(client, 3)
+        async with connect() as client:
+            await execute(kernel, step(case))
+            assert [item.sequence for item in await take(client, 1, ack=False)] == [4]
+        async with connect() as client:
+            assert [item.sequence for item in await take(client, 3, from_sequence=2)] == [2, 3, 4]
+
+
+async def test_an_item_that_was_put_off_comes_again_after_its_delay(kernel: Kernel, door: Any) -> None:
+    late, soon = new_case(), new_case()
+    await execute(kernel, step(late))
+    await execute(kernel, step(late))
+    seen: list[tuple[str, int]] = []
+    async with door(kernel) as connect, connect() as client, asyncio.timeout(10):
+        async for item in client.inbox():
+            if not seen:
+                await item.nack(timedelta(seconds=0.5))
+                await execute(kernel, step(soon))
+            else:
+                await item.ack()
+            seen.append((item.event.case_id, item.sequence))
+            if len(seen) == 4:
+                break
+    assert seen == [(late, 1), (soon, 3), (late, 1), (late, 2)]
+
+
+async def test_a_newer_session_takes_over(kernel: Kernel, door: Any) -> None:
+    async with door(kernel) as connect, connect() as old, connect() as new:
+        older = asyncio.create_task(take(old, 1))
+        await asyncio.sleep(0.3)
+        newer = asyncio.create_task(take(new, 1))
+        with pytest.raises(RongheError) as ended:
+            await older
+        assert ended.value.reason == "SESSION_TAKEN_OVER"
+        await execute(kernel, step(new_case()))
+        assert len(await newer) == 1
+
+
+async def test_a_session_on_another_replica_takes_over(start: Start, door: Any) -> None:
+    async with start() as one, start() as two, door(one) as first, door(two) as second:
+        async with first() as old, second() as new:
+            older = asyncio.create_task(take(old, 1))
+            await asyncio.sleep(0.3)
+            newer = asyncio.create_task(take(new, 1))
+            with pytest.raises(RongheError) as ended:
+                await older
+            assert ended.value.reason == "SESSION_TAKEN_OVER"
+            await execute(one, step(new_case()))
+            assert len(await newer) == 1
+
+
+async def test_polling_gives_the_first_item_of_each_case_and_the_next_after_its_ack(kernel: Kernel, door: Any) -> None:
+    one, other = new_case(), new_case()
+    for case in (one, one, other):
+        await execute(kernel, step(case))
+    async with door(kernel) as connect, connect() as client:
+        fetched = await client.fetch_inbox(pb.FetchInboxRequest())
+        assert [item.sequence for item in fetched.items] == [1, 3]
+        await client.ack_inbox(pb.AckInboxRequest(sequences=[1]))
+        assert [item.sequence for item in (await client.fetch_inbox(pb.FetchInboxRequest())).items] == [2, 3]
+        await client.ack_inbox(pb.AckInboxRequest(sequences=[1, 2, 3]))
+        assert not (await client.fetch_inbox(pb.FetchInboxRequest())).items
+
+
+async def test_a_poll_waits_for_the_next_item(kernel: Kernel, door: Any) -> None:
+    request = pb.FetchInboxRequest()
+    request.wait.seconds = 5
+    async with door(kernel) as connect, connect() as client:
+        poll = asyncio.create_task(client.fetch_inbox(request))
+        await asyncio.sleep(0.2)
+        await execute(kernel, step(new_case()))
+        assert len((await poll).items) == 1
+
+
+async def test_an_ack_of_a_sequence_never_sent_is_refused(kernel: Kernel, door: Any) -> None:
+    async with door(kernel) as connect, connect() as client:
+        await client.fetch_inbox(pb.FetchInboxRequest())
+        with pytest.raises(RongheError) as refused:
+            await client.ack_inbox(pb.AckInboxRequest(sequences=[7]))
+    assert refused.value.reason == "SEQUENCE_NEVER_SENT"
+
+
+async def test_a_receiver_that_never_acknowledges_gets_no_more_than_its_credit(kernel: Kernel, door: Any) -> None:
+    for _ in range(30):
+        await execute(kernel, step(new_case()))
+    async with door(kernel) as connect, connect() as client:
+        assert len(await take(client, 10, ack=False, credit=10)) == 10
+
+
+async def test_a_delivery_leaves_a_span_under_its_event(kernel: Kernel, door: Any, spans: Spans) -> None:
+    await execute(kernel, step(new_case()))
+    async with door(kernel) as connect:
+        async with connect() as client:
+            await take(client, 1)
+    (event, *_) = [span for span in spans.records if "StepRecorded" in span["name"]]
+    (delivery,) = [span for span in spans.records if span["name"] == "deliver organ"]
+    assert delivery["parent"] == event["context"].span_id
