@@ -56,20 +56,20 @@ class Undecodable:
 class Outbox(Protocol):
     """The journal, as the relay sees it."""
 
-    async def unpublished(self, after: int, limit: int) -> Sequence[Record]:
-        """Rows to publish after a position, in order: own ones and those from an inbox, never those from Kafka."""
+    async def unpublished(self, after: int, limit: int) -> tuple[Sequence[Record], int]:
+        """Rows to publish behind a position, in order (own ones and those from an inbox), and up to where was looked."""
 
     async def wait_beyond(self, position: int) -> None:
         """Return when the journal may have grown beyond the position; at the latest after a second."""
 
-    async def relay_position(self) -> int:
-        """Everything up to here is published."""
+    async def last_published(self) -> Checkpoint | None:
+        """The row up to which everything is published, and where it lies."""
 
     async def checkpoints(self) -> Sequence[Checkpoint]:
-        """Where published rows lie on the topic, newest first."""
+        """Some of the published rows, newest first."""
 
-    async def advance(self, position: int, checkpoint: Checkpoint | None) -> None:
-        """Everything up to the position is published."""
+    async def advance(self, last: Checkpoint, *, keep: bool) -> None:
+        """Everything up to this row is published; keep it as a checkpoint as well."""
 
     async def rewind(self, checkpoint: Checkpoint | None) -> None:
         """Publish again from behind the checkpoint, or from the beginning."""

@@ -1,7 +1,8 @@
 """Many requests over one bidirectional stream: pipelined, answered in any order, resumed after a lost connection."""
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -11,7 +12,8 @@ from google.rpc import status_pb2
 
 from clients.backoff import Backoff
 from clients.base import completed
-from clients.errors import DeadlineExceeded, RongheError, Unavailable, error_of, error_of_status
+from clients.errors import DeadlineExceeded, RongheError, Unavailable, error_of_status
+from clients.stream import Stream
 
 Req = TypeVar("Req", bound=Message)
 Resp = TypeVar("Resp", bound=Message)
@@ -72,9 +74,10 @@ class Pipeline(Generic[Req, Resp]):
         try:
             while not self._finished():
                 try:
-                    async for answer in self._stream():
-                        backoff.reset()
-                        yield answer
+                    async with aclosing(self._stream()) as answers:
+                        async for answer in answers:
+                            backoff.reset()
+                            yield answer
                 except (Unavailable, DeadlineExceeded) as error:
                     if backoff.attempts >= ATTEMPTS:
                         raise
@@ -103,21 +106,20 @@ class Pipeline(Generic[Req, Resp]):
         self._pending[request_id] = request
         self._to_send.put_nowait(request)
 
-    async def _stream(self) -> AsyncIterator[Answer[Req, Resp]]:
+    async def _stream(self) -> AsyncGenerator[Answer[Req, Resp], None]:
         """One stream, from its opening until its end."""
         self._send_again()
-        call = self._open()
-        sending = asyncio.create_task(self._send(call))
+        stream = Stream(self._open())
+        sending = asyncio.create_task(self._send(stream))
         try:
-            async for response in call:
-                answer = self._answer(response)
-                if answer is not None:
-                    yield answer
-        except grpc.aio.AioRpcError as failure:
-            raise error_of(failure) from failure
+            async with aclosing(stream.messages()) as responses:
+                async for response in responses:
+                    answer = self._answer(response)
+                    if answer is not None:
+                        yield answer
         finally:
             sending.cancel()
-            call.cancel()
+            stream.cancel()
 
     def _send_again(self) -> None:
         self._to_send = asyncio.Queue()
@@ -126,13 +128,11 @@ class Pipeline(Generic[Req, Resp]):
         if self._exhausted:
             self._to_send.put_nowait(None)
 
-    async def _send(self, call: "grpc.aio.StreamStreamCall[Any, Any]") -> None:
-        try:
-            while (request := await self._to_send.get()) is not None:
-                await call.write(self._wrap(request))
-            await call.done_writing()
-        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            return  # the stream has ended: who reads it learns why
+    async def _send(self, stream: Stream[Any, Any]) -> None:
+        while (request := await self._to_send.get()) is not None:
+            if not await stream.write(self._wrap(request)):
+                return
+        await stream.half_close()
 
     def _answer(self, response: Response) -> Answer[Req, Resp] | None:
         request = self._pending.pop(response.request_id, None)

@@ -13,6 +13,7 @@ from clients.backoff import Backoff
 from clients.base import ServiceClient, trace_metadata
 from clients.errors import RongheError
 from clients.inbox_session import Progress, Session
+from clients.stream import Stream
 from ronghe.event.v1.event_pb2 import Event
 from ronghe.inbox.v1 import inbox_service_pb2 as pb
 from ronghe.inbox.v1.inbox_service_pb2_grpc import InboxServiceStub
@@ -109,7 +110,7 @@ class Inbox:
                     yield item
 
     async def _one_session(self) -> AsyncGenerator[Sequence[Item], None]:
-        session = Session(self._stub.OpenInbox(metadata=trace_metadata()), self._credit, self._progress)
+        session = Session(Stream(self._stub.OpenInbox(metadata=trace_metadata())), self._credit, self._progress)
         self._session = session
         try:
             async with aclosing(session.messages()) as messages:

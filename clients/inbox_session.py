@@ -3,15 +3,16 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from datetime import timedelta
 
-import grpc
 from google.protobuf.duration_pb2 import Duration
 
-from clients.errors import error_of
+from clients.errors import RongheError
+from clients.stream import Stream
 from ronghe.inbox.v1 import inbox_service_pb2 as pb
 
-InboxCall = grpc.aio.StreamStreamCall[pb.OpenInboxRequest, pb.OpenInboxResponse]
+InboxStream = Stream[pb.OpenInboxRequest, pb.OpenInboxResponse]
 
 # What the contract allows in one message.
 MOST = 1000
@@ -62,8 +63,8 @@ class Progress:
 class Session:
     """Sends acknowledgements in batches: those said while a message is on its way go into the next one."""
 
-    def __init__(self, call: InboxCall, credit: int, progress: Progress) -> None:
-        self._call = call
+    def __init__(self, stream: InboxStream, credit: int, progress: Progress) -> None:
+        self._stream = stream
         self._progress = progress
         self._sequences: list[int] = []
         self._nacks: list[pb.Nack] = []
@@ -75,10 +76,9 @@ class Session:
     async def messages(self) -> AsyncGenerator[pb.OpenInboxResponse, None]:
         """What the server sends, until the stream ends; raises RongheError."""
         try:
-            async for message in self._call:
-                yield message
-        except grpc.aio.AioRpcError as failure:
-            raise error_of(failure) from failure
+            async with aclosing(self._stream.messages()) as messages:
+                async for message in messages:
+                    yield message
         except asyncio.CancelledError:
             if not self._closing or _is_cancelled():
                 raise
@@ -107,30 +107,29 @@ class Session:
         try:
             async with asyncio.timeout(CLOSING):
                 await self._sending
-                async for _ in self._call:
+                async for _ in self._stream.messages():
                     pass
-        except (TimeoutError, grpc.aio.AioRpcError, asyncio.InvalidStateError):
+        except (TimeoutError, RongheError):
             pass  # what the server does not know it gives again
         finally:
             self._sending.cancel()
-            self._call.cancel()
+            self._stream.cancel()
 
     async def _send(self, opening: pb.OpenInboxRequest) -> None:
-        try:
-            await self._call.write(opening)
-            while not self._closing or self._said.is_set():
-                await self._said.wait()
-                self._said.clear()
-                await self._send_said()
-            await self._call.done_writing()
-        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            return  # the stream has ended: who reads it learns why
+        alive = await self._stream.write(opening)
+        while alive and (not self._closing or self._said.is_set()):
+            await self._said.wait()
+            self._said.clear()
+            alive = await self._send_said()
+        await self._stream.half_close()
 
-    async def _send_said(self) -> None:
+    async def _send_said(self) -> bool:
         while self._sequences or self._nacks:
             said = pb.OpenInboxRequest.Acknowledge(sequences=self._sequences[:MOST], nacks=self._nacks[:MOST])
             del self._sequences[:MOST], self._nacks[:MOST]
-            await self._call.write(pb.OpenInboxRequest(acknowledge=said))
+            if not await self._stream.write(pb.OpenInboxRequest(acknowledge=said)):
+                return False
+        return True
 
 
 def _is_cancelled() -> bool:

@@ -1,16 +1,35 @@
 """Rules that hold for every command about a case, whoever gives it."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Protocol
 
-from google.protobuf.message import Message
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from clients.identity import Identity
 from ronghe.case.v1 import case_pb2
 from ronghe.error.v1.reason_pb2 import Reason
-from servers.kernel.stream import Refused
+from servers.kernel.stream import FieldViolation, Refused, Scope
 
 CLOCK_TOLERANCE = timedelta(seconds=120)
 """How far a caller's clock may be ahead."""
+
+
+class Act(Protocol):
+    """A command of a person."""
+
+    DESCRIPTOR: Descriptor
+
+    @property
+    def occurred_at(self) -> Timestamp:
+        """The legal time of the act."""
+
+
+def check_act(case: case_pb2.Case, command: Act, now: datetime, *legal: "case_pb2.State.ValueType") -> None:
+    """The command must be legal in the case's state, and its time must be right."""
+    check_state(case, command, *legal)
+    check_occurred_at(command.occurred_at, case, now)
 
 
 def check_occurred_at(occurred_at: Timestamp, case: case_pb2.Case, now: datetime) -> None:
@@ -32,7 +51,7 @@ def check_occurred_at(occurred_at: Timestamp, case: case_pb2.Case, now: datetime
     )
 
 
-def check_state(case: case_pb2.Case, command: Message, *legal: "case_pb2.State.ValueType") -> None:
+def check_state(case: case_pb2.Case, command: Act, *legal: "case_pb2.State.ValueType") -> None:
     """Raises Refused, ILLEGAL_STATE, where the case's state is none of those in which the command is legal."""
     if case.state in legal:
         return
@@ -46,6 +65,15 @@ def check_state(case: case_pb2.Case, command: Message, *legal: "case_pb2.State.V
     )
 
 
-def unknown_case() -> Refused:
-    """No such case, or someone else's: both answer alike."""
-    return Refused(Reason.REASON_CASE_NOT_FOUND, "there is no such case among yours: check the case_id")
+def invalid_fields(
+    violations: Sequence[FieldViolation], reason: "Reason.ValueType" = Reason.REASON_INVALID_FIELD
+) -> Refused:
+    """A request whose fields break a rule of the item or the case; the first is named in the sentence."""
+    return Refused(reason, f"{violations[0].field}: {violations[0].description}", violations=violations)
+
+
+def caller_of(scope: Scope) -> Identity:
+    """Who gives the command; a fact or a timer has no caller, and is no command."""
+    if scope.caller is None:
+        raise ValueError("a command has a caller")
+    return scope.caller

@@ -87,16 +87,21 @@ def at_positions(connection: Connection, positions: Sequence[int]) -> Sequence[R
     return [to_record(row) for row in connection.execute(statement)]
 
 
-def unpublished(connection: Connection, after: int, limit: int) -> Sequence[Record]:
-    """Rows this subsystem publishes: its own, and those that arrived by an inbox; those from Kafka are there already."""
+def unpublished(connection: Connection, after: int, limit: int) -> tuple[Sequence[Record], int]:
+    """Rows this subsystem publishes behind a position, and up to where the journal was looked through.
+
+    They are its own, and those that arrived by an inbox; those from Kafka are there already.
+    """
     journal = tables.journal
+    head = connection.scalar(select(tables.journal_head.c.position)) or 0
     statement = (
         select(*COLUMNS)
         .where(journal.c.position > after, journal.c.arrival != int(Arrival.KAFKA))
         .order_by(journal.c.position)
         .limit(limit)
     )
-    return [to_record(row, parse=False) for row in connection.execute(statement)]
+    records = [to_record(row, parse=False) for row in connection.execute(statement)]
+    return records, records[-1].position if len(records) == limit else head
 
 
 def verify(connection: Connection, after: int, limit: int) -> tuple[int, int, Fault | None]:

@@ -2,10 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import Protocol, TypeVar, cast
+from dataclasses import asdict
+from typing import Any, Protocol, TypeVar, cast
 
 from google.protobuf.message import Message
 from sqlalchemy import Connection, delete, select
@@ -130,47 +131,51 @@ class Kernel:
 
     # --- the journal, as the bridge sees it ---
 
-    async def unpublished(self, after: int, limit: int) -> Sequence[Record]:
-        """Rows to publish after a position, in order: own ones, and those that arrived by an inbox."""
+    async def unpublished(self, after: int, limit: int) -> tuple[Sequence[Record], int]:
+        """Rows to publish behind a position, in order, and up to where the journal was looked through."""
         return await self.read(lambda connection: journal.unpublished(connection, after, limit))
 
     async def wait_beyond(self, position: int) -> None:
         """Return when the journal may have rows beyond the position."""
         await self.signals.beyond(position)
 
-    async def relay_position(self) -> int:
-        """Everything up to here is published."""
-        (cursor,) = await self.cursors(RELAY) or [Cursor(RELAY, {"position": 0})]
-        return int(cursor.value["position"])
+    async def last_published(self) -> Checkpoint | None:
+        """The row up to which everything is published, and where it lies."""
+        cursors = await self.cursors(RELAY)
+        return _checkpoint(cursors[0].value) if cursors and cursors[0].value else None
 
     async def checkpoints(self) -> Sequence[Checkpoint]:
-        """Where published rows lie on the topic, newest first."""
+        """Some of the published rows, newest first."""
         statement = select(tables.relay_checkpoint).order_by(tables.relay_checkpoint.c.position.desc())
-        return await self.read(lambda connection: [Checkpoint(**row._mapping) for row in connection.execute(statement)])
+        return await self.read(
+            lambda connection: [_checkpoint(row) for row in connection.execute(statement).mappings()]
+        )
 
-    async def advance(self, position: int, checkpoint: Checkpoint | None) -> None:
-        """Everything up to the position is published."""
+    async def advance(self, last: Checkpoint, *, keep: bool) -> None:
+        """Everything up to this row is published; keep it as a checkpoint as well."""
 
         def change(connection: Connection) -> None:
-            self._move_relay(connection, position)
-            if checkpoint is not None:
-                connection.execute(delete(tables.relay_checkpoint).where(_same(checkpoint)))
-                connection.execute(tables.relay_checkpoint.insert().values(**_columns(checkpoint)))
+            self._move_relay(connection, last)
+            if keep:
+                connection.execute(delete(tables.relay_checkpoint).where(_POSITION == last.position))
+                connection.execute(tables.relay_checkpoint.insert().values(**asdict(last)))
 
         await self.write(change)
 
     async def rewind(self, checkpoint: Checkpoint | None) -> None:
-        """Publish again from behind this checkpoint, or from the beginning."""
-        position = checkpoint.position if checkpoint else 0
+        """Publish again from behind the checkpoint, or from the beginning."""
 
         def change(connection: Connection) -> None:
-            self._move_relay(connection, position)
-            connection.execute(delete(tables.relay_checkpoint).where(tables.relay_checkpoint.c.position > position))
+            self._move_relay(connection, checkpoint)
+            connection.execute(
+                delete(tables.relay_checkpoint).where(_POSITION > (checkpoint.position if checkpoint else 0))
+            )
 
         await self.write(change)
 
-    def _move_relay(self, connection: Connection, position: int) -> None:
-        MoveCursors([Cursor(RELAY, {"position": position})]).store(connection, self.writer.statements)
+    def _move_relay(self, connection: Connection, last: Checkpoint | None) -> None:
+        cursor = Cursor(RELAY, asdict(last) if last else {})
+        MoveCursors([cursor]).store(connection, self.writer.statements)
 
     async def cursors(self, prefix: str) -> Sequence[Cursor]:
         """Stored cursors whose name begins so."""
@@ -181,12 +186,11 @@ class Kernel:
         )
 
 
-def _same(checkpoint: Checkpoint):  # type: ignore[no-untyped-def]
-    return tables.relay_checkpoint.c.position == checkpoint.position
+_POSITION = tables.relay_checkpoint.c.position
 
 
-def _columns(checkpoint: Checkpoint) -> dict[str, object]:
-    return {name: getattr(checkpoint, name) for name in tables.relay_checkpoint.columns.keys()}
+def _checkpoint(row: Mapping[str, Any]) -> Checkpoint:
+    return Checkpoint(**{name: row[name] for name in tables.relay_checkpoint.columns.keys()})
 
 
 @asynccontextmanager

@@ -17,7 +17,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from clients.base import calls_under
 from clients.channel import open_channel
 from clients.credentials import CredentialsError
-from clients.department import DepartmentClient
+from clients.department import Command, DepartmentClient
 from clients.errors import (
     DeadlineExceeded,
     Forbidden,
@@ -30,6 +30,7 @@ from clients.errors import (
     Unavailable,
 )
 from clients.intake import IntakeClient
+from clients.stream import Stream
 from clients.subsystem import SubsystemClient
 from clients.telemetry import SpanContext
 from ronghe.access.v1 import access_pb2
@@ -398,7 +399,7 @@ async def test_a_source_that_fails_fails_the_run(mesh: Mesh) -> None:
 
 async def test_the_commands_of_an_organ_go_in_bulk(mesh: Mesh) -> None:
     officer = Officer(id="o-17", name="李雷")
-    commands = [
+    commands: list[Command] = [
         AcceptApplicationRequest(actor=officer, case_id=CASE, if_version=1, judgement=Judgement(reason="alone")),
         CloseCaseRequest(actor=officer, case_id=CASE, if_version=2),
     ]
@@ -493,6 +494,24 @@ async def test_a_session_that_was_taken_over_ends_the_iteration(mesh: Mesh) -> N
     async with mesh.serve(ToyInbox(1, breaks=[(1, taken)])), mesh.client() as client:
         with pytest.raises(SessionTakenOver):
             await consume(client)
+
+
+async def test_the_server_s_reason_is_not_hidden_by_a_write_that_came_too_late(mesh: Mesh) -> None:
+    taken = Refusal(Reason.REASON_SESSION_TAKEN_OVER, "a newer session has it")
+    acknowledging = OpenInboxRequest(acknowledge=OpenInboxRequest.Acknowledge(sequences=[1]))
+
+    async def flood(stream: Stream[Any, Any]) -> None:
+        await stream.write(OpenInboxRequest(open=OpenInboxRequest.Open(credit=1)))
+        while await stream.write(acknowledging):
+            pass
+
+    async with mesh.serve(ToyInbox(1, breaks=[(1, taken)] * 40)), mesh.raw_channel() as channel:
+        for _ in range(40):
+            stream = Stream(InboxServiceStub(channel).OpenInbox())
+            flooding = asyncio.create_task(flood(stream))
+            with pytest.raises(SessionTakenOver):
+                _ = [message async for message in stream.messages()]
+            await flooding
 
 
 async def test_leaving_the_client_ends_its_inboxes(mesh: Mesh) -> None:

@@ -1,0 +1,108 @@
+"""A record as a Kafka message: CloudEvents 1.0, Kafka protocol binding, binary content mode."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from uuid import UUID
+
+from google.protobuf.message import DecodeError
+
+from bridge.ports import Arrived, Undecodable
+from bridge.record import Arrival, Record, parse_fact
+from clients.telemetry import SpanContext, format_traceparent, hop_span_id, trace_id
+
+Headers = Sequence[tuple[str, bytes]]
+SPECVERSION = "1.0"
+CONTENT_TYPE = "application/protobuf"
+SEND = "send"
+
+
+class Malformed(ValueError):
+    """A message is no event of ours; the text says why, without the message's contents."""
+
+
+def headers_of(record: Record) -> list[tuple[str, str | bytes | None]]:
+    """The headers of a record's message; its key is the case id, its value the body."""
+    fields = {
+        "content-type": CONTENT_TYPE,
+        "ce_specversion": SPECVERSION,
+        "ce_id": str(record.event_id),
+        "ce_source": record.origin,
+        "ce_type": record.type,
+        "ce_time": record.recorded_at.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "ce_subject": record.stream,
+        "ce_streamversion": str(record.version),
+        "ce_causes": ",".join(map(str, record.causes)),
+        "traceparent": format_traceparent(send_span(record)),
+    }
+    return [(name, value.encode()) for name, value in fields.items()]
+
+
+def send_span(record: Record) -> SpanContext:
+    """The span of a record's publication."""
+    return SpanContext(trace_id(record.case_id), hop_span_id(record.event_id, SEND))
+
+
+def type_of(headers: Headers) -> str:
+    """The event's type, to be looked at before anything is parsed; empty where there is none."""
+    return _text(headers, "ce_type")
+
+
+def source_of(headers: Headers) -> str:
+    """The event's origin; empty where there is none."""
+    return _text(headers, "ce_source")
+
+
+def id_of(headers: Headers) -> str:
+    """The event's id; empty where there is none."""
+    return _text(headers, "ce_id")
+
+
+def _text(headers: Headers, name: str) -> str:
+    return next((value for found, value in headers if found == name), b"").decode("utf-8", "replace")
+
+
+def decode(source: str, key: bytes | None, value: bytes | None, headers: Headers) -> Arrived | Undecodable:
+    """The record of a message, or what could not be read as one."""
+    try:
+        return Arrived(_record(key, value, {name: text.decode() for name, text in headers}), source)
+    except (ValueError, DecodeError, KeyError) as error:
+        problem = str(error) if isinstance(error, Malformed) else f"{type(error).__name__} while it was decoded"
+        return Undecodable(source, _readable_case(key), list(headers), value or b"", problem)
+
+
+def _record(key: bytes | None, value: bytes | None, fields: Mapping[str, str]) -> Record:
+    if key is None:
+        raise Malformed("the key is missing: it must be the case id")
+    if value is None:
+        raise Malformed("the value is missing: it must be the event's bytes")
+    for name in ("ce_id", "ce_source", "ce_type", "ce_time", "ce_subject", "ce_streamversion"):
+        if not fields.get(name):
+            raise Malformed(f"the header {name} is missing")
+    return Record(
+        event_id=UUID(fields["ce_id"]),
+        origin=fields["ce_source"],
+        case_id=_case_id(key),
+        stream=fields["ce_subject"],
+        version=int(fields["ce_streamversion"]),
+        causes=tuple(UUID(cause) for cause in fields.get("ce_causes", "").split(",") if cause),
+        recorded_at=datetime.fromisoformat(fields["ce_time"]).astimezone(UTC),
+        type=fields["ce_type"],
+        body=value,
+        fact=parse_fact(fields["ce_type"], value),
+        arrival=Arrival.KAFKA,
+    )
+
+
+def _case_id(key: bytes) -> str:
+    text = key.decode()
+    if str(UUID(text)) != text:
+        raise Malformed("the key is not a case id in its canonical form")
+    return text
+
+
+def _readable_case(key: bytes | None) -> str:
+    """The case a broken message belongs to, so that only this case stops; empty where the key does not say."""
+    try:
+        return _case_id(key or b"")
+    except ValueError:
+        return ""

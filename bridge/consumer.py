@@ -1,0 +1,213 @@
+"""The consumer: takes records from Kafka into the journal; where to go on is stored with them, in one transaction."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from bridge.backoff import Backoff
+from bridge.cloudevents import SEND, decode, id_of, source_of, type_of
+from bridge.kafka import Admin, Incoming, KafkaAccess, KafkaUnavailable, Subscriber
+from bridge.pacing import Pacer
+from bridge.ports import Arrived, Cursor, Sink, StoreUnavailable, Undecodable
+from bridge.settings import BridgeSettings
+from clients.telemetry import SpanContext, SpanSink, hop_span_id, trace_id
+
+log = structlog.get_logger()
+
+# Where only unwanted records came, it is enough to store once a second how far they were looked through.
+SKIP_SECONDS = 1.0
+
+
+@dataclass(slots=True)
+class ConsumerState:
+    """How the consumer is doing."""
+
+    next_offsets: dict[int, int] = field(default_factory=dict)
+    lags: dict[int, int] = field(default_factory=dict)
+    last_error: str = ""
+    taken: int = 0
+
+
+@dataclass(eq=False)
+class KafkaConsumer:
+    """Feeds one journal. Every process of a database is in one consumer group, and takes in whole cases in order."""
+
+    sink: Sink
+    access: KafkaAccess
+    settings: BridgeSettings
+    spans: SpanSink
+    group: str
+    origin: str
+    """Records that this deployment published itself are passed over."""
+    wanted: Callable[[str], bool]
+    """By event type; a type that is not known yet is wanted."""
+    state: ConsumerState = field(default_factory=ConsumerState)
+
+    async def run(self) -> None:
+        """Take records in until cancelled; failures are waited out."""
+        backoff = Backoff(self.settings.retry_first_seconds, self.settings.retry_longest_seconds)
+        while True:
+            try:
+                await _Session(self, backoff).run()
+            except (KafkaUnavailable, StoreUnavailable) as error:
+                self.state.last_error = f"{type(error).__name__}: {error}"
+                log.warning("consumer.waiting", error=self.state.last_error)
+                await asyncio.sleep(backoff.fail())
+
+
+class _Session:
+    """One membership in the group: ends when the topic is another one, or no broker was reachable for a while."""
+
+    def __init__(self, consumer: KafkaConsumer, backoff: Backoff) -> None:
+        self._consumer = consumer
+        self._settings = consumer.settings
+        self._state = consumer.state
+        self._backoff = backoff
+        self._loop = asyncio.get_running_loop()
+        self._admin = Admin(consumer.access)
+        self._pacer = Pacer(seconds=consumer.settings.pace_seconds)
+        self._topic_id = ""
+        self._last_ids: dict[int, str] = {}
+        self._moved: set[int] = set()
+        self._stored_at = time.monotonic()
+
+    async def run(self) -> None:
+        """Take records in, always one batch ahead."""
+        self._topic_id = await asyncio.to_thread(self._admin.topic_id, self._settings.topic)
+        subscriber = await asyncio.to_thread(
+            Subscriber, self._consumer.access, self._settings, self._consumer.group, self._start_at, self._assigned
+        )
+        checked_at = time.monotonic()
+        reading = asyncio.create_task(asyncio.to_thread(subscriber.consume))
+        try:
+            while not subscriber.lost:
+                messages = await reading
+                await asyncio.sleep(self._pacer.delay())
+                reading = asyncio.create_task(asyncio.to_thread(subscriber.consume))
+                await self._take(subscriber, messages)
+                self._note_lags(subscriber)
+                if time.monotonic() - checked_at > self._settings.check_seconds:
+                    checked_at = time.monotonic()
+                    if await asyncio.to_thread(self._admin.topic_id, self._settings.topic) != self._topic_id:
+                        log.warning("consumer.topic_changed", topic=self._settings.topic)
+                        return
+        finally:
+            await asyncio.wait([reading])
+            await asyncio.to_thread(subscriber.close)
+
+    # --- where to begin ---
+
+    def _start_at(self, partition: int) -> int | None:
+        """Called on the consumer's thread, when a partition is assigned."""
+        name = self._cursor_name(partition)
+        cursors = asyncio.run_coroutine_threadsafe(self._consumer.sink.cursors(name), self._loop).result()
+        stored = next((cursor.value for cursor in cursors if cursor.name == name), None)
+        if stored is None or stored["topic_id"] != self._topic_id:
+            return None
+        offset = int(stored["next_offset"])
+        last = str(stored["event_id"])
+        if last and self._admin.events_at(self._settings.topic, {partition: offset - 1}).get(partition) != last:
+            # The topic lost records and grew again: what came instead must not be passed over.
+            log.warning("consumer.begins_anew", partition=partition)
+            return None
+        self._last_ids[partition] = last
+        return offset
+
+    def _assigned(self, partitions: Sequence[int]) -> None:
+        log.info("consumer.assigned", partitions=sorted(partitions))
+
+    def _cursor_name(self, partition: int) -> str:
+        return f"kafka/{self._settings.topic}/{partition}"
+
+    # --- taking in ---
+
+    async def _take(self, subscriber: Subscriber, messages: Sequence[Incoming]) -> None:
+        received = time.time_ns()
+        items = [self._decode(message) for message in messages if self._is_wanted(message)]
+        for message in messages:
+            self._pass(message)
+        if items or (self._moved and time.monotonic() - self._stored_at > SKIP_SECONDS):
+            await self._store(subscriber, items)
+            self._pacer.passed(len(items))
+        for item in items:
+            if isinstance(item, Arrived):
+                self._record_span(item, received)
+
+    def _is_wanted(self, message: Incoming) -> bool:
+        return source_of(message.headers) != self._consumer.origin and self._consumer.wanted(type_of(message.headers))
+
+    def _decode(self, message: Incoming) -> Arrived | Undecodable:
+        source = f"{self._cursor_name(message.partition)}/{message.offset}"
+        return decode(source, message.key, message.value, message.headers)
+
+    def _pass(self, message: Incoming) -> None:
+        self._state.next_offsets[message.partition] = message.offset + 1
+        self._last_ids[message.partition] = id_of(message.headers)
+        self._moved.add(message.partition)
+
+    async def _store(self, subscriber: Subscriber, items: Sequence[Arrived | Undecodable]) -> None:
+        """Until it is stored: pause rather than pass anything over."""
+        cursors = [self._cursor(partition) for partition in self._moved]
+        paused = False
+        while True:
+            try:
+                await self._consumer.sink.absorb(items, cursors)
+                break
+            except StoreUnavailable as error:
+                self._state.last_error = str(error)
+                if not paused:
+                    log.warning("consumer.paused", error=str(error))
+                    paused = True
+                    subscriber.pause()
+                await asyncio.sleep(self._backoff.fail())
+        if paused:
+            subscriber.resume()
+        self._stored(subscriber, len(items))
+
+    def _stored(self, subscriber: Subscriber, count: int) -> None:
+        subscriber.commit({partition: self._state.next_offsets[partition] for partition in self._moved})
+        self._moved.clear()
+        self._stored_at = time.monotonic()
+        self._state.taken += count
+        self._state.last_error = ""
+        self._backoff.succeed()
+
+    def _cursor(self, partition: int) -> Cursor:
+        value: dict[str, str | int] = {
+            "topic_id": self._topic_id,
+            "next_offset": self._state.next_offsets[partition],
+            "event_id": self._last_ids[partition],
+        }
+        return Cursor(self._cursor_name(partition), value)
+
+    def _note_lags(self, subscriber: Subscriber) -> None:
+        for partition, offset in self._state.next_offsets.items():
+            self._state.lags[partition] = subscriber.lag(partition, offset)
+
+    def _record_span(self, item: Arrived, received: int) -> None:
+        record = item.record
+        partition, _, offset = item.source.rpartition("/")
+        self._consumer.spans.record(
+            f"process {self._settings.topic}",
+            SpanContext(
+                trace_id(record.case_id), hop_span_id(record.event_id, f"process {self._consumer.origin}")
+            ),
+            parent=hop_span_id(record.event_id, SEND),
+            kind="consumer",
+            start_ns=received,
+            end_ns=time.time_ns(),
+            attributes={
+                "messaging.system": "kafka",
+                "messaging.operation.name": "process",
+                "messaging.operation.type": "process",
+                "messaging.destination.name": self._settings.topic,
+                "messaging.destination.partition.id": partition.rpartition("/")[2],
+                "messaging.kafka.offset": int(offset),
+                "messaging.consumer.group.name": self._consumer.group,
+                "messaging.message.id": str(record.event_id),
+                "messaging.message.conversation_id": record.case_id,
+            },
+        )

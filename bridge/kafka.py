@@ -1,0 +1,349 @@
+"""Kafka, for the rest of the bridge. The only module that imports the client library."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from bridge.cloudevents import id_of
+from bridge.settings import BridgeSettings
+
+log = structlog.get_logger()
+
+ADMIN_SECONDS = 5.0
+
+
+class KafkaUnavailable(Exception):
+    """The brokers do not answer, or refuse; the text is the client library's."""
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaAccess:
+    """Where the brokers are, and the certificate to reach them with; no certificate means no TLS."""
+
+    servers: str
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+    def config(self) -> dict[str, Any]:
+        """The client library's settings."""
+        config: dict[str, Any] = {"bootstrap.servers": self.servers, "logger": _Quiet(), "log_level": 4}
+        if self.ca is not None:
+            config |= {
+                "security.protocol": "ssl",
+                "ssl.ca.location": str(self.ca),
+                "ssl.certificate.location": str(self.certificate),
+                "ssl.key.location": str(self.key),
+                # Brokers are found by address; their certificates are for this machine or cluster.
+                "ssl.endpoint.identification.algorithm": "none",
+            }
+        return config
+
+
+class _Quiet:
+    """The library's own log lines, as ours: it says everything again in its errors."""
+
+    def log(self, level: int, message: str, *values: object) -> None:
+        """Keep it for whoever looks closely."""
+        log.debug("kafka.client", line=message % values if values else message)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """Where a message lies now."""
+
+    partition: int
+    offset: int
+
+
+class Publisher:
+    """One idempotent producer with its own poll thread; any thread may publish."""
+
+    def __init__(self, access: KafkaAccess, settings: BridgeSettings) -> None:
+        self._config = access.config() | {
+            "enable.idempotence": True,
+            "max.in.flight.requests.per.connection": settings.in_flight,
+            "partitioner": settings.partitioner,
+            "linger.ms": settings.linger_ms,
+            "compression.type": settings.compression,
+            "queue.buffering.max.messages": settings.queued_messages,
+            # A message that timed out would leave a gap that later ones of its case pass.
+            "message.timeout.ms": 0,
+            "socket.keepalive.enable": True,
+            "reconnect.backoff.max.ms": 2_000,
+        }
+        self._topic = settings.topic
+        self._poll_seconds = settings.poll_seconds
+        self._producer = Producer(self._config)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._poll, name="kafka-producer", daemon=True)
+        self._thread.start()
+
+    def _poll(self) -> None:
+        while not self._stopping.is_set():
+            self._producer.poll(self._poll_seconds)
+
+    def publish(self, messages: Sequence["Outgoing"]) -> "asyncio.Future[list[Delivered]]":
+        """Send messages in order; the future has a place for each, or KafkaUnavailable. Call it on the event loop."""
+        batch = _Batch(len(messages))
+        for number, message in enumerate(messages):
+            self._produce(message, batch.taker(number))
+        return batch.future
+
+    def _produce(self, message: "Outgoing", taker: Callable[[KafkaError | None, Message], None]) -> None:
+        while True:
+            try:
+                self._producer.produce(
+                    self._topic, value=message.value, key=message.key, headers=message.headers, on_delivery=taker
+                )
+            except BufferError:
+                # The queue is full: that is the back-pressure; the poll thread empties it.
+                self._producer.poll(self._poll_seconds)
+            else:
+                return
+
+    def renew(self) -> None:
+        """After a fatal error: drop what waits, begin with a new producer."""
+        self._producer.purge()
+        self._producer = Producer(self._config)
+
+    def close(self) -> None:
+        """Drop what waits (it is published again after the next start) and end the thread."""
+        self._producer.purge()
+        self._stopping.set()
+        self._thread.join()
+        self._producer.flush(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message to publish."""
+
+    key: bytes
+    value: bytes
+    headers: list[tuple[str, str | bytes | None]]
+
+
+class _Batch:
+    """Counts the deliveries of one batch, and wakes its waiter once."""
+
+    def __init__(self, count: int) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[list[Delivered]] = self._loop.create_future()
+        self._places: list[Delivered | None] = [None] * count
+        self._missing = count
+        self._error: KafkaError | None = None
+
+    def taker(self, number: int) -> Callable[[KafkaError | None, Message], None]:
+        """Called on the poll thread with the fate of one message."""
+
+        def take(error: KafkaError | None, message: Any) -> None:
+            if error is not None:
+                self._error = error
+            else:
+                self._places[number] = Delivered(message.partition(), message.offset())
+            self._missing -= 1
+            if self._missing == 0:
+                self._wake()
+
+        return take
+
+    def _wake(self) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._finish)
+        except RuntimeError:
+            return  # the loop is closed: nobody waits any more
+
+    def _finish(self) -> None:
+        if self.future.done():
+            return
+        if self._error is not None:
+            self.future.set_exception(KafkaUnavailable(self._error.str()))
+        else:
+            self.future.set_result([place for place in self._places if place is not None])
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A message as it came."""
+
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
+
+
+class Subscriber:
+    """One consumer, used from one thread at a time. `start_at` gives the offset to begin with, or None."""
+
+    def __init__(
+        self,
+        access: KafkaAccess,
+        settings: BridgeSettings,
+        group: str,
+        start_at: Callable[[int], int | None],
+        on_assign: Callable[[Sequence[int]], None],
+    ) -> None:
+        self._settings = settings
+        self._start_at = start_at
+        self._on_assign = on_assign
+        self.lost = False
+        """Set when no broker was reachable: what was known about the topic must be looked at again."""
+        self._consumer = Consumer(
+            access.config()
+            | {
+                "error_cb": self._failed,
+                "group.id": group,
+                "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",
+                "partition.assignment.strategy": "cooperative-sticky",
+                "fetch.min.bytes": 1,
+                "fetch.wait.max.ms": 100,
+                "fetch.queue.backoff.ms": 10,
+                "allow.auto.create.topics": False,
+                "topic.metadata.refresh.interval.ms": 5_000,
+                "max.poll.interval.ms": 300_000,
+            }
+        )
+        self._consumer.subscribe([settings.topic], on_assign=self._assigned)
+
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        for partition in partitions:
+            offset = self._start_at(partition.partition)
+            partition.offset = OFFSET_BEGINNING if offset is None else offset
+        consumer.incremental_assign(partitions)
+        self._on_assign([partition.partition for partition in partitions])
+
+    def _failed(self, error: KafkaError) -> None:
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:
+            self.lost = True
+
+    def consume(self) -> list[Incoming]:
+        """The next messages, in batches where there are many; empty after a moment without any."""
+        first = self._consumer.poll(self._settings.poll_seconds)
+        if first is None:
+            return []
+        rest = self._consumer.consume(self._settings.consume_batch - 1, 0)
+        return [_incoming(message) for message in (first, *rest) if _is_message(message)]
+
+    def pause(self) -> None:
+        """Give no more messages, but stay in the group."""
+        self._consumer.pause(self._consumer.assignment())
+
+    def resume(self) -> None:
+        """Give messages again."""
+        self._consumer.resume(self._consumer.assignment())
+
+    def commit(self, offsets: dict[int, int]) -> None:
+        """Let Kafka's own tools show the lag; where to go on stands in the database."""
+        positions = [TopicPartition(self._settings.topic, number, offset) for number, offset in offsets.items()]
+        self._consumer.commit(offsets=positions, asynchronous=True)
+
+    def lag(self, partition: int, next_offset: int) -> int:
+        """Messages on the broker behind this offset, as far as is known; -1 while unknown."""
+        try:
+            _, high = self._consumer.get_watermark_offsets(TopicPartition(self._settings.topic, partition), cached=True)
+        except KafkaException:
+            return -1
+        return max(0, high - next_offset) if high >= 0 else -1
+
+    def close(self) -> None:
+        """Leave the group."""
+        self._consumer.close()
+
+
+def _is_message(message: Message) -> bool:
+    error = message.error()
+    if error is not None:
+        log.info("kafka.consumer", error=error.name())
+    return error is None
+
+
+def _incoming(message: Message) -> Incoming:
+    raw: Any = message
+    headers = [(name, value or b"") for name, value in raw.headers() or ()]
+    return Incoming(raw.partition(), raw.offset(), raw.key(), raw.value(), headers)
+
+
+class Admin:
+    """What is asked of the brokers beside messages. Blocking: call it on a thread."""
+
+    def __init__(self, access: KafkaAccess) -> None:
+        self._access = access
+        self._client = AdminClient(access.config())
+
+    def wait_ready(self, seconds: float) -> None:
+        """Return when a broker answers; raises KafkaUnavailable after so many seconds."""
+        try:
+            self._client.list_topics(timeout=seconds)
+        except KafkaException as error:
+            raise KafkaUnavailable(error.args[0].str()) from error
+
+    def ensure_topic(self, settings: BridgeSettings, replication: int, config: dict[str, str]) -> None:
+        """Make the topic unless it is there."""
+        topic = NewTopic(settings.topic, settings.partitions, replication, config=config)
+        (made,) = self._client.create_topics([topic]).values()
+        try:
+            made.result(ADMIN_SECONDS * 2)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise KafkaUnavailable(error.args[0].str()) from error
+
+    def topic_id(self, topic: str) -> str:
+        """The id the topic got when it was made: another one means another topic of the same name."""
+        (described,) = self._client.describe_topics(
+            TopicCollection([topic]), request_timeout=ADMIN_SECONDS
+        ).values()
+        try:
+            return str(described.result(ADMIN_SECONDS).topic_id)
+        except (KafkaException, TimeoutError) as error:
+            raise KafkaUnavailable(str(error)) from error
+
+    def events_at(self, topic: str, places: Mapping[int, int]) -> dict[int, str]:
+        """The event ids at (partition, offset); a place where there is no record is left out."""
+        consumer = Consumer(self._access.config() | {"group.id": "ronghe-check", "enable.auto.commit": False})
+        try:
+            wanted = {
+                partition: offset
+                for partition, offset in places.items()
+                if _holds(consumer.get_watermark_offsets(TopicPartition(topic, partition), ADMIN_SECONDS), offset)
+            }
+            consumer.assign([TopicPartition(topic, partition, offset) for partition, offset in wanted.items()])
+            return self._read_each(consumer, wanted)
+        except KafkaException as error:
+            raise KafkaUnavailable(error.args[0].str()) from error
+        finally:
+            consumer.close()
+
+    def _read_each(self, consumer: Consumer, wanted: Mapping[int, int]) -> dict[int, str]:
+        found: dict[int, str] = {}
+        while len(found) < len(wanted):
+            message = consumer.poll(ADMIN_SECONDS)
+            if message is None or message.error() is not None:
+                raise KafkaUnavailable("the records to check were not given in time")
+            incoming = _incoming(message)
+            if incoming.offset >= wanted[incoming.partition]:
+                is_it = incoming.offset == wanted[incoming.partition]
+                found.setdefault(incoming.partition, id_of(incoming.headers) if is_it else "")
+        return {partition: event_id for partition, event_id in found.items() if event_id}
+
+
+def _holds(bounds: tuple[int, int] | None, offset: int) -> bool:
+    return bounds is not None and bounds[0] <= offset < bounds[1]

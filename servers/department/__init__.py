@@ -1,0 +1,1 @@
+"""The department subsystem: lead organs accept and decide here."""

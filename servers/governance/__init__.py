@@ -1,0 +1,1 @@
+"""The governance subsystem: the center sees every case."""

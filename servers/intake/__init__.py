@@ -1,0 +1,1 @@
+"""The intake subsystem: applications are received here."""
