@@ -50,7 +50,7 @@ class Metrics:
             for scope in resource.scope_metrics:
                 for metric in scope.metrics:
                     for point in metric.data.data_points:
-                        labels = ",".join(f"{key}={value}" for key, value in sorted((point.attributes or {}).items()))
+                        labels = ",".join(f"{key}={value!s}" for key, value in sorted((point.attributes or {}).items()))
                         value = point.value if isinstance(point, NumberDataPoint) else point.count
                         figures[f"{metric.name}{{{labels}}}" if labels else metric.name] = float(value)
         return figures

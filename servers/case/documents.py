@@ -122,7 +122,7 @@ def _decision(
     articles: Sequence[str],
 ) -> Document:
     decision = _paper_of_lead(case, kind, command, articles, command.basis)
-    decision.accepted_on.CopyFrom(_accepted_on(case))
+    decision.accepted_on.CopyFrom(accepted_on(case))
     return decision
 
 
@@ -180,7 +180,8 @@ def _provisions(application: case_pb2.Application, articles: Sequence[str]) -> l
     return [first if application.item.item_type_code == PERMIT else BY_ANALOGY + first, *others]
 
 
-def _accepted_on(case: case_pb2.Case) -> Date:
+def accepted_on(case: case_pb2.Case) -> Date:
+    """The day of acceptance, from the receipt; StopIteration before there is one."""
     return next(d.accepted_on for d in case.documents if d.kind == Document.KIND_ACCEPTANCE_RECEIPT)
 
 

@@ -7,12 +7,12 @@ from google.type.date_pb2 import Date
 
 from ronghe.case.v1 import case_pb2
 from ronghe.department.v1 import department_service_pb2 as pb
-from ronghe.document.v1.document_pb2 import Document
 from ronghe.error.v1.reason_pb2 import Reason
 from ronghe.event.v1 import event_pb2 as event
 from servers.case import documents
 from servers.case.rules import check_act, invalid_fields
 from servers.catalog.catalog import Catalog
+from servers.case import documents
 from servers.department.limits import due_dates
 from servers.kernel.stream import FieldViolation, Refused
 from servers.law.calendar import Calendar
@@ -45,7 +45,7 @@ def accept(
     """受理 (art. 32 (1) no. 5): the limits begin, and the lead says whether it must ask others."""
     check_act(case, command, now, case_pb2.STATE_SUBMITTED)
     _check_deferred(case, command)
-    legal, promised = due_dates(case, legal_date(command.occurred_at), calendar)
+    legal, promised = due_dates(case, legal_date(command.occurred_at), [], calendar)
     fact = event.Accepted(
         occurred_at=command.occurred_at,
         officer=command.actor,

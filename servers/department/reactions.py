@@ -6,8 +6,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.date_pb2 import Date
 
 from ronghe.case.v1 import case_pb2
-from ronghe.document.v1.document_pb2 import Document
 from ronghe.event.v1 import event_pb2 as event
+from servers.case import documents
 from servers.department.limits import due_dates
 from servers.law.calendar import Calendar
 from servers.law.days import legal_date
@@ -33,7 +33,7 @@ def _end_pause(case: case_pb2.Case, received: event.SupplementReceived, last: Da
     received.pause.CopyFrom(case.pauses[-1])
     received.pause.to.CopyFrom(last)
     pauses = [*case.pauses[:-1], received.pause]
-    legal, promised = due_dates(case, accepted_on(case), calendar, pauses)
+    legal, promised = due_dates(case, documents.accepted_on(case), pauses, calendar)
     received.legal_due.CopyFrom(legal)
     received.promised_due.CopyFrom(promised)
 

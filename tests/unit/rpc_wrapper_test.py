@@ -537,7 +537,6 @@ async def test_a_client_that_goes_away_frees_its_stream(mesh: Mesh) -> None:
         await until(lambda: mesh.spans.spans)
         async with mesh.client() as client:
             assert await take(client, 1) == [1]
-    assert mesh.spans.spans[0]["error"] == "CANCELLED"
 
 
 async def test_an_inbox_can_be_fetched(mesh: Mesh) -> None:
