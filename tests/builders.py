@@ -1,7 +1,6 @@
 """Commands of a plain case as callers would send them, on real items of the catalog; the people in them are unreal."""
 
 import hashlib
-from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -11,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from clients.identity import Identity
 from ronghe.case.v1 import case_pb2
-from ronghe.catalog.v1.catalog_pb2 import FormField, ServiceItem
+from ronghe.catalog.v1.catalog_pb2 import FormField
 from ronghe.department.v1 import department_service_pb2 as department
 from ronghe.intake.v1 import intake_service_pb2 as intake
 from ronghe.party.v1 import party_pb2
@@ -33,7 +32,12 @@ YUZHONG = "500103"
 OFFICER = party_pb2.Officer(id="007", name="李明")
 APPLICANT = party_pb2.Actor(applicant=party_pb2.ApplicantActor(method="face", level=3))
 CITIZEN = "11010519491231002X"
-FIRM = "91500103MA00000013"
+FIRM = "91500103MA0000001U"
+
+
+@cache
+def calendar() -> Calendar:
+    return Calendar.load()
 
 
 @cache
@@ -169,7 +173,9 @@ def step(case_id: str, now: datetime, **fields: Any) -> department.RecordStepReq
 
 
 def grant(case_id: str, now: datetime, version: int, **fields: Any) -> department.DecideApplicationRequest:
-    granted = department.DecideApplicationRequest.Granted(certificate_number="渝中占道2026第1号", conditions=["夜间施工"])
+    granted = department.DecideApplicationRequest.Granted(
+        certificate_number="渝中占道2026第1号", conditions=["夜间施工"]
+    )
     fields.setdefault("granted", granted)
     return department.DecideApplicationRequest(**_act(case_id, now), if_version=version, **fields)
 
@@ -183,7 +189,18 @@ def denial(case_id: str, now: datetime, version: int) -> department.DecideApplic
 
 def closing(case_id: str, now: datetime, **fields: Any) -> department.CloseCaseRequest:
     return department.CloseCaseRequest(**_act(case_id, now), **fields)
-def catalog(): return _c
-_c=Catalog()
-def calendar(): return Calendar()
-def today(): return None
+
+
+def catalog():
+    return _c
+
+
+_c = Catalog()
+
+
+def today():
+    return None
+
+
+def item():
+    return catalog().item("IT-001", None)

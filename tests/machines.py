@@ -102,9 +102,7 @@ class Machine:
         assert snapshot(live.state) == before, "react changed the state"
         self._append(key, facts, (record.event_id,), scope)
 
-    def _append(
-        self, key: StreamKey, facts: Sequence[Message], causes: tuple[UUID, ...], scope: Scope
-    ) -> list[Record]:
+    def _append(self, key: StreamKey, facts: Sequence[Message], causes: tuple[UUID, ...], scope: Scope) -> list[Record]:
         records = []
         for fact in facts:
             record = Record(

@@ -56,9 +56,7 @@ def acceptance_receipt(
     promised_due: DueDate,
 ) -> Document:
     """The acceptance receipt (受理通知书; art. 32 (1) no. 5) with the last days by law (art. 42) and by promise."""
-    receipt = _paper_of_lead(
-        case, Document.KIND_ACCEPTANCE_RECEIPT, command, ["第三十二条第一款第五项", "第四十二条"]
-    )
+    receipt = _paper_of_lead(case, Document.KIND_ACCEPTANCE_RECEIPT, command, ["第三十二条第一款第五项", "第四十二条"])
     receipt.accepted_on.CopyFrom(legal_date(command.occurred_at))
     receipt.legal_due.CopyFrom(legal_due)
     receipt.promised_due.CopyFrom(promised_due)
@@ -94,7 +92,9 @@ def correction_notice(case: case_pb2.Case, command: department.RequestCorrection
 def decision_granted(case: case_pb2.Case, command: department.DecideApplicationRequest) -> Document:
     """The decision that grants, with its certificate (准予决定书; art. 38 (1), art. 39)."""
     granted = command.granted
-    decision = _decision(case, Document.KIND_DECISION_GRANTED, command, ["第三十八条第一款", "第三十九条", "第四十四条"])
+    decision = _decision(
+        case, Document.KIND_DECISION_GRANTED, command, ["第三十八条第一款", "第三十九条", "第四十四条"]
+    )
     decision.conditions.extend(granted.conditions)
     decision.certificate.CopyFrom(
         CertificateReference(
@@ -193,7 +193,9 @@ def _received(case: case_pb2.Case) -> list[str]:
 
 def received_materials(case: case_pb2.Case) -> set[str]:
     """Codes of the materials that came with the application and with the supplements that were in time."""
-    supplied = (answer.materials for supplement in case.supplements if not supplement.late for answer in supplement.answers)
+    supplied = (
+        answer.materials for supplement in case.supplements if not supplement.late for answer in supplement.answers
+    )
     return {material.code for materials in (case.application.materials, *supplied) for material in materials}
 
 

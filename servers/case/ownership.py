@@ -30,7 +30,5 @@ def may_go_on(case: case_pb2.Case, record: Record, intake_origin: str) -> bool:
 def may_lead(case: case_pb2.Case, record: Record) -> bool:
     """The lead's acts come from the department deployment that serves the lead organ."""
     return (
-        isinstance(record.fact, SaidByLead)
-        and bool(case.case_id)
-        and record.origin == case.application.lead.deployment
+        isinstance(record.fact, SaidByLead) and bool(case.case_id) and record.origin == case.application.lead.deployment
     )

@@ -66,20 +66,16 @@ def _voucher(document: Document) -> Iterator[str]:
 
 def _receipt(document: Document) -> Iterator[str]:
     yield (
-        f"{INDENT}你（单位）于{chinese_date(document.received_on)}提出的“{document.item_name}”申请（办件编号"
-        f"{document.case_no}），申请材料经审查符合受理条件。{_provisions(document)}，本机关自"
+        f"{_application(document)}，申请材料经审查符合受理条件。{_provisions(document)}，本机关自"
         f"{chinese_date(document.accepted_on)}起予以受理。"
     )
     yield f"{INDENT}法定办理期限至{_due(document.legal_due)}，承诺办理期限至{_due(document.promised_due)}。"
-    yield f"{INDENT}期限按工作日计算的，不含法定节假日；依法需要听证、检验、检测、鉴定、专家评审和补正材料的时间不计入期限。"
+    yield f"{INDENT}期限按工作日计算的，不含法定节假日；听证、检验、检测、鉴定、专家评审和补正材料的时间不计入期限。"
     yield from _materials(document)
 
 
 def _refusal(document: Document) -> Iterator[str]:
-    yield (
-        f"{INDENT}你（单位）于{chinese_date(document.received_on)}提出的“{document.item_name}”申请（办件编号"
-        f"{document.case_no}），{_provisions(document)}，本机关决定不予受理。"
-    )
+    yield f"{_application(document)}，{_provisions(document)}，本机关决定不予受理。"
     yield from _numbered("理由", document.reasons)
     if document.competent_body:
         yield f"{INDENT}请向有权机关申请：{document.competent_body}。"
@@ -87,10 +83,7 @@ def _refusal(document: Document) -> Iterator[str]:
 
 
 def _correction(document: Document) -> Iterator[str]:
-    yield (
-        f"{INDENT}你（单位）于{chinese_date(document.received_on)}提出的“{document.item_name}”申请（办件编号"
-        f"{document.case_no}），经审查需要补正。{_provisions(document)}，现一次告知需要补正的全部内容："
-    )
+    yield f"{_application(document)}，经审查需要补正。{_provisions(document)}，现一次告知需要补正的全部内容："
     for line in document.lines:
         yield _correction_line(line)
     yield f"{INDENT}请对照以上各项逐项补正，并注明本告知书文书编号。补正材料的时间不计入办理期限。"
@@ -104,8 +97,7 @@ def _correction_line(line: CorrectionLine) -> str:
 def _granted(document: Document) -> Iterator[str]:
     certificate = document.certificate
     yield (
-        f"{INDENT}你（单位）于{chinese_date(document.received_on)}提出的“{document.item_name}”申请（办件编号"
-        f"{document.case_no}），本机关于{chinese_date(document.accepted_on)}受理。经审查，符合法定条件、标准。"
+        f"{_application(document)}，本机关于{chinese_date(document.accepted_on)}受理。经审查，符合法定条件、标准。"
         f"{_provisions(document)}，决定准予。"
     )
     yield f"{INDENT}证照名称：{certificate.name}；证照编号：{certificate.number}；有效期：{_validity(document)}。"
@@ -122,12 +114,16 @@ def _validity(document: Document) -> str:
 
 def _denied(document: Document) -> Iterator[str]:
     yield (
-        f"{INDENT}你（单位）于{chinese_date(document.received_on)}提出的“{document.item_name}”申请（办件编号"
-        f"{document.case_no}），本机关于{chinese_date(document.accepted_on)}受理。经审查，{_provisions(document)}，"
+        f"{_application(document)}，本机关于{chinese_date(document.accepted_on)}受理。经审查，{_provisions(document)}，"
         "决定不予批准。"
     )
     yield from _numbered("理由", document.reasons)
     yield f"{INDENT}救济途径：{document.remedies}"
+
+
+def _application(document: Document) -> str:
+    day = chinese_date(document.received_on)
+    return f"{INDENT}你（单位）于{day}提出的“{document.item_name}”申请（办件编号{document.case_no}）"
 
 
 def _provisions(document: Document) -> str:

@@ -12,11 +12,10 @@ from ronghe.event.v1 import event_pb2 as event
 from servers.case import documents
 from servers.case.rules import check_act, invalid_fields
 from servers.catalog.catalog import Catalog
-from servers.case import documents
 from servers.department.limits import due_dates
 from servers.kernel.stream import FieldViolation, Refused
 from servers.law.calendar import Calendar
-from servers.law.days import legal_date
+from servers.law.days import legal_date, to_date
 
 Command = (
     pb.AcceptApplicationRequest
@@ -71,7 +70,9 @@ def _check_deferred(case: case_pb2.Case, command: pb.AcceptApplicationRequest) -
         raise invalid_fields(violations)
 
 
-def refuse_acceptance(case: case_pb2.Case, command: pb.RefuseAcceptanceRequest, now: datetime) -> event.AcceptanceRefused:
+def refuse_acceptance(
+    case: case_pb2.Case, command: pb.RefuseAcceptanceRequest, now: datetime
+) -> event.AcceptanceRefused:
     """不予受理 (art. 32 (1) nos. 1 and 2): it ends the case."""
     check_act(case, command, now, case_pb2.STATE_SUBMITTED, case_pb2.STATE_CORRECTION_REQUESTED)
     return event.AcceptanceRefused(
@@ -81,7 +82,9 @@ def refuse_acceptance(case: case_pb2.Case, command: pb.RefuseAcceptanceRequest, 
     )
 
 
-def request_correction(case: case_pb2.Case, command: pb.RequestCorrectionRequest, now: datetime) -> event.CorrectionRequested:
+def request_correction(
+    case: case_pb2.Case, command: pb.RequestCorrectionRequest, now: datetime
+) -> event.CorrectionRequested:
     """补正 (art. 32 (1) no. 4): every defect at once, so there is one notice at a time."""
     if case.open_notice:
         raise _correction_open(case)
@@ -119,9 +122,7 @@ def decide(case: case_pb2.Case, command: pb.DecideApplicationRequest, now: datet
         outcome, decision = case_pb2.OUTCOME_GRANTED, documents.decision_granted(case, command)
     else:
         outcome, decision = case_pb2.OUTCOME_DENIED, documents.decision_denied(case, command)
-    return event.Decided(
-        occurred_at=command.occurred_at, officer=command.actor, outcome=outcome, decision=decision
-    )
+    return event.Decided(occurred_at=command.occurred_at, officer=command.actor, outcome=outcome, decision=decision)
 
 
 def _check_grant(case: case_pb2.Case, granted: pb.DecideApplicationRequest.Granted) -> None:
@@ -133,9 +134,8 @@ def _check_grant(case: case_pb2.Case, granted: pb.DecideApplicationRequest.Grant
 
 
 def _day(granted: pb.DecideApplicationRequest.Granted, name: Literal["valid_from", "valid_to"]) -> date:
-    said: Date = getattr(granted, name)
     try:
-        return date(said.year, said.month, said.day)
+        return to_date(getattr(granted, name))
     except ValueError as error:
         raise invalid_fields([FieldViolation(f"granted.{name}", "is no day of the calendar")]) from error
 
@@ -149,6 +149,6 @@ def close(case: case_pb2.Case, command: pb.CloseCaseRequest, now: datetime) -> e
 def _correction_open(case: case_pb2.Case) -> Refused:
     return Refused(
         Reason.REASON_CORRECTION_OPEN,
-        f"the notice {case.open_notice} waits for its answer: wait for the supplement, deny, or let the applicant withdraw",
+        f"the notice {case.open_notice} waits for its answer: wait for the supplement, or deny",
         {"open_notice": case.open_notice},
     )

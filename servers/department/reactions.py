@@ -1,6 +1,5 @@
 """What follows at the lead when the applicant's acts reach it. These are acts of the server, at its own time."""
 
-from datetime import datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.date_pb2 import Date
@@ -20,7 +19,7 @@ def on_supplement(
 ) -> event.SupplementReceived | event.SupplementLate:
     """A supplement counts while its notice waits for it; later it is kept, and marked."""
     notice = fact.supplement.notice_number
-    if notice != case.open_notice:
+    if not case.open_notice or notice != case.open_notice:
         return event.SupplementLate(occurred_at=now, notice_number=notice)
     received = event.SupplementReceived(occurred_at=now, notice_number=notice)
     if case.state == case_pb2.STATE_ACCEPTED:

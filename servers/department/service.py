@@ -11,6 +11,7 @@ from servers.rpc.call import Call
 from servers.rpc.errors import to_status
 from servers.rpc.validation import validate
 
+
 class DepartmentServicer:
     """Each command is one sentence: the kernel decides it."""
 

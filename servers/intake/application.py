@@ -46,8 +46,9 @@ class ApplicationStream:
 
     def target(self, command: Command, scope: Scope) -> StreamKey:
         """A new case, or the one named."""
-        is_new = isinstance(command, pb.SubmitApplicationRequest)
-        return self._key(case_id(command, scope) if is_new else command.case_id.lower())
+        if isinstance(command, pb.SubmitApplicationRequest):
+            return self._key(case_id(command, scope))
+        return self._key(command.case_id.lower())
 
     def _key(self, name: str) -> StreamKey:
         return StreamKey(self.kind, name, name)

@@ -29,4 +29,3 @@ def case_id(command: SubmitApplicationRequest, scope: Scope) -> str:
 
 def _bits(value: int, count: int) -> int:
     return value & ((1 << count) - 1)
-

@@ -19,9 +19,8 @@ from servers.intake.case_number import case_number
 from servers.kernel.stream import FieldViolation, Refused, Scope
 from servers.law.days import legal_date
 
-def submit(
-    command: SubmitApplicationRequest, scope: Scope, catalog: Catalog, deployment: str
-) -> event.Submitted:
+
+def submit(command: SubmitApplicationRequest, scope: Scope, catalog: Catalog, deployment: str) -> event.Submitted:
     """收件 (art. 29): everything that can be checked by rule is checked here, once. Raises Refused."""
     check_occurred_at(command.occurred_at, case_pb2.Case(), scope.now)
     day = legal_date(command.occurred_at)

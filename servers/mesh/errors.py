@@ -1,0 +1,5 @@
+"""What keeps a mesh from starting."""
+
+
+class MeshError(Exception):
+    """The mesh cannot start, or go on; the text is one sentence that says why and what to do."""

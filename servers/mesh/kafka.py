@@ -1,0 +1,102 @@
+"""A real single-node Apache Kafka as a child process: TLS, client certificates, and only services may read or write."""
+
+import base64
+import subprocess
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from bridge.kafka import KafkaAccess
+from servers.mesh.errors import MeshError
+from servers.mesh.jars import class_path
+from servers.mesh.java import find_java
+from servers.mesh.pki import Authority
+
+HEAP = ("-Xms256m", "-Xmx512m", "-XX:+UseSerialGC")
+LOGGING = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
+SERVICES = ("intake-01", "governance-01", "department-01")
+
+PROPERTIES = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+listeners=BROKER://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=BROKER://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=BROKER
+listener.security.protocol.map=BROKER:SSL,CONTROLLER:SSL
+ssl.keystore.type=PEM
+ssl.keystore.location={keystore}
+ssl.truststore.type=PEM
+ssl.truststore.location={authority}
+ssl.client.auth=required
+ssl.endpoint.identification.algorithm=
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+allow.everyone.if.no.acl.found=false
+super.users={users}
+log.dirs={data}
+auto.create.topics.enable=false
+offsets.topic.num.partitions=4
+offsets.topic.replication.factor=1
+transaction.state.log.num.partitions=2
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+num.network.threads=1
+num.io.threads=2
+background.threads=2
+log.cleaner.dedupe.buffer.size=2097152
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """Where the broker keeps its things, and its two ports."""
+
+    folder: Path
+    port: int
+    controller_port: int
+
+    @property
+    def address(self) -> str:
+        """For clients."""
+        return f"127.0.0.1:{self.port}"
+
+    def prepare(self, authority: Authority) -> list[str]:
+        """Format the data directory when it is new; gives the command that runs the broker. Raises MeshError."""
+        java, jars = find_java(), class_path()
+        properties = self._write_properties(authority)
+        if not (self.folder / "data" / "meta.properties").exists():
+            self._format(java, jars, properties)
+        return [java, *HEAP, LOGGING, "-cp", jars, "kafka.Kafka", str(properties)]
+
+    def _write_properties(self, authority: Authority) -> Path:
+        (self.folder / "data").mkdir(parents=True, exist_ok=True)
+        path = self.folder / "server.properties"
+        path.write_text(
+            PROPERTIES.format(
+                port=self.port,
+                controller=self.controller_port,
+                keystore=authority.issue_broker().resolve(),
+                authority=(authority.folder / "ca.pem").resolve(),
+                users=";".join(["User:CN=broker", *(f"User:CN=service/{name}" for name in SERVICES)]),
+                data=(self.folder / "data").resolve(),
+            )
+        )
+        return path
+
+    def _format(self, java: str, jars: str, properties: Path) -> None:
+        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        command = [java, LOGGING, "-cp", jars, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        if done.returncode != 0:
+            lines = (done.stderr or done.stdout).strip().splitlines() or ["no reason given"]
+            raise MeshError(f"Kafka's data directory {self.folder} cannot be formatted: {lines[-1]}")
+
+
+def access(address: str, pki: Path, service: str) -> KafkaAccess:
+    """How a service of the mesh reaches the broker."""
+    certificate = pki / "service" / f"{service}.pem"
+    return KafkaAccess(address, pki / "ca.pem", certificate, certificate.with_suffix(".key"))

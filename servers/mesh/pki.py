@@ -1,0 +1,144 @@
+"""The local certificate authority of a mesh, and the certificates of everyone who takes part."""
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from clients.identity import Identity
+
+DOMAIN = "ronghe.local"
+AUTHORITY_LIFETIME = timedelta(days=3650)
+LIFETIME = timedelta(days=365)
+# Clocks differ a little between machines.
+LEEWAY = timedelta(minutes=5)
+PEM = serialization.Encoding.PEM
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A certificate on disk."""
+
+    name: str
+    """ "<kind>/<id>" """
+    path: Path
+    not_after: datetime
+
+
+class Authority:
+    """`<folder>/ca.pem` with its key, and `<folder>/<kind>/<id>.pem` with `.key` for each party. What is there stays."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        if not (folder / "ca.pem").exists():
+            self._make_authority()
+        self._key = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
+        self._certificate = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
+
+    def _make_authority(self) -> None:
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ronghe local authority")])
+        certificate = (
+            _builder(name, name, key.public_key(), AUTHORITY_LIFETIME)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .sign(key, hashes.SHA256())
+        )
+        _write_key(self.folder / "ca.key", key)
+        (self.folder / "ca.pem").write_bytes(certificate.public_bytes(PEM))
+
+    def issue(self, identity: Identity) -> None:
+        """A certificate for a party, unless it has one."""
+        self._issue(self.folder / identity.kind / f"{identity.id}.pem", str(identity), identity.uri(DOMAIN))
+
+    def issue_broker(self) -> Path:
+        """The broker's certificate and key in one file, as Kafka reads them."""
+        path = self.folder / "broker" / "broker.pem"
+        self._issue(path, "broker", f"spiffe://{DOMAIN}/broker/broker")
+        keystore = path.with_name("keystore.pem")
+        if not keystore.exists():
+            _write_private(keystore, path.with_suffix(".key").read_bytes() + path.read_bytes())
+        return keystore
+
+    def _issue(self, path: Path, name: str, uri: str) -> None:
+        if path.exists():
+            return
+        path.parent.mkdir(exist_ok=True)
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        names: list[x509.GeneralName] = [
+            x509.UniformResourceIdentifier(uri),
+            x509.DNSName("localhost"),
+            x509.IPAddress(ip_address("127.0.0.1")),
+        ]
+        usages = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH])
+        certificate = (
+            _builder(subject, self._certificate.subject, key.public_key(), LIFETIME)
+            .add_extension(x509.SubjectAlternativeName(names), critical=False)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(usages, critical=False)
+            .sign(self._key, hashes.SHA256())  # type: ignore[arg-type]  # the key is the one that was made above
+        )
+        # The certificate last: where it is, its key is too.
+        _write_key(path.with_suffix(".key"), key)
+        path.write_bytes(certificate.public_bytes(PEM))
+
+
+def secret_file(folder: Path, name: str) -> Path:
+    """A file with 32 random bytes for one deployment, made once."""
+    path = folder / "secrets" / name
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write_private(path, os.urandom(32))
+    return path
+
+
+def list_certificates(folder: Path) -> Iterator[Issued]:
+    """Every party's certificate."""
+    for path in sorted(folder.glob("*/*.pem")):
+        if path.name != "keystore.pem":
+            certificate = x509.load_pem_x509_certificate(path.read_bytes())
+            yield Issued(f"{path.parent.name}/{path.stem}", path, certificate.not_valid_after_utc)
+
+
+def issue_all(folder: Path, identities: Iterable[Identity]) -> Authority:
+    """The authority, with a certificate for each of these parties."""
+    authority = Authority(folder)
+    for identity in identities:
+        authority.issue(identity)
+    return authority
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, lifetime: timedelta
+) -> x509.CertificateBuilder:
+    now = datetime.now(UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - LEEWAY)
+        .not_valid_after(now + lifetime)
+    )
+
+
+def _write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
+    _write_private(
+        path,
+        key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
+    )
+
+
+def _write_private(path: Path, content: bytes) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(content)
