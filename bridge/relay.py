@@ -26,7 +26,8 @@ class RelayState:
 
     position: int = 0
     """Everything up to here is on the topic."""
-    lag: int = 0
+    looked: int = 0
+    """Up to here there is nothing more to publish."""
     oldest_waiting: datetime | None = None
     last_error: str = ""
     last_error_at: datetime | None = None
@@ -102,7 +103,7 @@ class _Pass:
 
     async def _next(self) -> Sequence[Record]:
         records, self._looked = await self._outbox.unpublished(self._looked, self._settings.relay_batch)
-        self._state.lag = len(records)
+        self._state.looked = 0 if records else self._looked
         self._state.oldest_waiting = records[0].recorded_at if records else None
         return records
 

@@ -1,11 +1,13 @@
 """Settings of one subsystem's process: read once, from the environment, strict."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy import make_url
 
+from bridge.kafka import KafkaAccess
 from bridge.settings import BridgeSettings
 from ronghe.operations.v1.operations_service_pb2 import GetSettingsResponse
 
@@ -23,11 +25,33 @@ class SubsystemSettings(BaseSettings):
     peer: str = Field(default="", description="address of the subsystem whose inbox is pulled")
     peer_origin: str = Field(default="", description="name of the deployment whose inbox is pulled")
     kafka: str = Field(default="", description="Kafka bootstrap servers")
-    spans: Path | None = Field(default=None, description="folder of the local span store; none when traces go to OTLP")
+    spans: Path = Field(description="folder of the local span store, used while no OTLP endpoint is set")
     log: Path | None = Field(default=None, description="log file; standard output when absent")
     sampling: float = Field(default=1.0, ge=0, le=1, description="share of cases that are traced")
     bridge: BridgeSettings = Field(default_factory=BridgeSettings, description="the five measures of the channel")
 
+    def kafka_access(self) -> KafkaAccess:
+        """How this service reaches the brokers."""
+        certificate = self.pki / "service" / f"{self.origin}.pem"
+        return KafkaAccess(self.kafka, self.pki / "ca.pem", certificate, certificate.with_suffix(".key"))
+
     def shown(self) -> Sequence[GetSettingsResponse.Setting]:
         """The settings in force, as operators see them; a database password is hidden."""
         return [*_shown(self, ""), *_shown(self.bridge, "bridge.")]
+
+
+def _shown(settings: BaseModel, prefix: str) -> Iterator[GetSettingsResponse.Setting]:
+    for name, field in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        if isinstance(value, BaseModel):
+            continue
+        yield GetSettingsResponse.Setting(
+            name=f"{prefix}{name}",
+            value=_without_password(value) if name == "database_url" else str(value),
+            default_value="" if field.is_required() else str(field.get_default(call_default_factory=True)),
+            description=field.description or "",
+        )
+
+
+def _without_password(url: str) -> str:
+    return make_url(url).render_as_string(hide_password=True)

@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from clients.identity import Identity
 from ronghe.case.v1 import case_pb2
-from ronghe.catalog.v1.catalog_pb2 import FormField
+from ronghe.catalog.v1.catalog_pb2 import FormField, ServiceItem
 from ronghe.department.v1 import department_service_pb2 as department
 from ronghe.intake.v1 import intake_service_pb2 as intake
 from ronghe.party.v1 import party_pb2
@@ -20,7 +20,8 @@ from servers.governance.case import CaseStream
 from servers.intake.application import ApplicationStream
 from servers.intake.query_code import QueryCodes
 from servers.law.calendar import Calendar
-from tests.machines import Clock, Machine, Mesh
+from servers.law.days import to_message
+from tests.machines import START, Clock, Machine, Mesh
 
 INTAKE = Identity("intake", "yukuaiban")
 TERMINAL = Identity("terminal", "yukuaiban")
@@ -36,6 +37,11 @@ FIRM = "91500103MA0000001U"
 
 
 @cache
+def catalog() -> Catalog:
+    return Catalog.load()
+
+
+@cache
 def calendar() -> Calendar:
     return Calendar.load()
 
@@ -43,6 +49,15 @@ def calendar() -> Calendar:
 @cache
 def codes() -> QueryCodes:
     return QueryCodes(b"a key of the deployment, 32 bytes")
+
+
+def item_of(code: str = ROAD_WORKS) -> ServiceItem:
+    """As it is in force when the tests' clock starts."""
+    return catalog().item(code, to_message(START.date()))
+
+
+def lead_of(case: case_pb2.Case) -> Identity:
+    return Identity("organ", case.application.lead.id)
 
 
 def intake_machine(clock: Clock) -> Machine:
@@ -79,7 +94,7 @@ def citizen(name: str = "张三", id_number: str = CITIZEN) -> party_pb2.Party:
 
 def submission(now: datetime, item_code: str = ROAD_WORKS, **fields: Any) -> intake.SubmitApplicationRequest:
     """An application that lacks nothing; fields given replace its own."""
-    item = catalog().item(item_code, today())
+    item = item_of(item_code)
     request = intake.SubmitApplicationRequest(
         request_id=str(uuid4()),
         actor=APPLICANT,
@@ -189,18 +204,3 @@ def denial(case_id: str, now: datetime, version: int) -> department.DecideApplic
 
 def closing(case_id: str, now: datetime, **fields: Any) -> department.CloseCaseRequest:
     return department.CloseCaseRequest(**_act(case_id, now), **fields)
-
-
-def catalog():
-    return _c
-
-
-_c = Catalog()
-
-
-def today():
-    return None
-
-
-def item():
-    return catalog().item("IT-001", None)

@@ -13,6 +13,7 @@ from ronghe.case.v1 import case_pb2
 from ronghe.department.v1 import department_service_pb2 as department
 from ronghe.document.v1.document_pb2 import Addressee, CertificateReference, CorrectionLine, Document, DueDate, Issuer
 from ronghe.intake.v1 import intake_service_pb2 as intake
+from servers.case.acts import Act, ActOfOfficer
 from servers.case.rendering import BY_ANALOGY, RENDERING_VERSION, render
 from servers.law.days import legal_date
 
@@ -129,10 +130,7 @@ def _decision(
 def _paper_of_lead(
     case: case_pb2.Case,
     kind: "Document.Kind.ValueType",
-    command: department.AcceptApplicationRequest
-    | department.RefuseAcceptanceRequest
-    | department.RequestCorrectionRequest
-    | department.DecideApplicationRequest,
+    command: ActOfOfficer,
     articles: Sequence[str],
     basis: Iterable[str] = (),
 ) -> Document:
@@ -146,11 +144,7 @@ def _paper_of_lead(
 def _paper(
     case: case_pb2.Case,
     kind: "Document.Kind.ValueType",
-    command: intake.SubmitApplicationRequest
-    | department.AcceptApplicationRequest
-    | department.RefuseAcceptanceRequest
-    | department.RequestCorrectionRequest
-    | department.DecideApplicationRequest,
+    command: Act,
     articles: Sequence[str],
     basis: Iterable[str] = (),
 ) -> Document:

@@ -2,28 +2,17 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Protocol
 
-from google.protobuf.descriptor import Descriptor
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from clients.identity import Identity
 from ronghe.case.v1 import case_pb2
 from ronghe.error.v1.reason_pb2 import Reason
+from servers.case.acts import Act
 from servers.kernel.stream import FieldViolation, Refused, Scope
 
 CLOCK_TOLERANCE = timedelta(seconds=120)
 """How far a caller's clock may be ahead."""
-
-
-class Act(Protocol):
-    """A command of a person."""
-
-    DESCRIPTOR: Descriptor
-
-    @property
-    def occurred_at(self) -> Timestamp:
-        """The legal time of the act."""
 
 
 def check_act(case: case_pb2.Case, command: Act, now: datetime, *legal: "case_pb2.State.ValueType") -> None:

@@ -23,6 +23,15 @@ from servers.department.views import DEPARTMENT_CASES
 from servers.kernel.stream import Scope, StreamKey
 from servers.law.calendar import Calendar
 
+COMMANDS: Sequence[type[Message]] = (
+    pb.AcceptApplicationRequest,
+    pb.RefuseAcceptanceRequest,
+    pb.RequestCorrectionRequest,
+    pb.RecordStepRequest,
+    pb.DecideApplicationRequest,
+    pb.CloseCaseRequest,
+)
+
 
 @dataclass(frozen=True)
 class OrganCaseStream:
@@ -37,20 +46,13 @@ class OrganCaseStream:
     state = OrganCaseState
     fold_version = 1
     table = DEPARTMENT_CASES
-    commands = (
-        pb.AcceptApplicationRequest,
-        pb.RefuseAcceptanceRequest,
-        pb.RequestCorrectionRequest,
-        pb.RecordStepRequest,
-        pb.DecideApplicationRequest,
-        pb.CloseCaseRequest,
-    )
+    commands = COMMANDS
 
-    def target(self, command: Command, scope: Scope) -> StreamKey:
+    def target(self, command: Any, scope: Scope) -> StreamKey:
         """The caller's own case: of another organ's it knows nothing."""
         return self._key(caller_of(scope).id, command.case_id.lower())
 
-    def decide(self, state: OrganCaseState, command: Command, scope: Scope) -> Sequence[Message]:
+    def decide(self, state: OrganCaseState, command: Any, scope: Scope) -> Sequence[Message]:
         """Raises Refused."""
         if not state.case.case_id:
             raise not_found()
@@ -74,7 +76,7 @@ class OrganCaseStream:
             case _:
                 assert_never(command)
 
-    def reply(self, command: Command, caused: Sequence[Record]) -> Message:
+    def reply(self, command: Any, caused: Sequence[Record]) -> Message:
         """The paper that was issued, and the version after it."""
         (record,) = caused
         match record.fact:

@@ -1,6 +1,5 @@
 """What follows at the lead when the applicant's acts reach it. These are acts of the server, at its own time."""
 
-
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.date_pb2 import Date
 

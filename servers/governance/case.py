@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any
 
 from google.protobuf.message import Message
 
@@ -16,6 +16,9 @@ from servers.case.views import case_values
 from servers.governance.views import GOVERNANCE_CASES
 from servers.kernel.stream import Scope, StreamKey
 
+COMMANDS: Sequence[type[Message]] = ()
+"""The center decides nothing about a plain case."""
+
 
 @dataclass(frozen=True)
 class CaseStream:
@@ -25,7 +28,7 @@ class CaseStream:
     state = GovernanceCaseState
     fold_version = 1
     table = GOVERNANCE_CASES
-    commands: ClassVar[Sequence[type[Message]]] = ()
+    commands = COMMANDS
 
     def target(self, command: Message, scope: Scope) -> StreamKey:
         """No command comes here."""

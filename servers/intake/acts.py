@@ -1,27 +1,26 @@
 """What the applicant may do after the submission: answer a correction notice, and withdraw."""
 
 from collections import Counter
-from collections.abc import Set
+from collections.abc import Iterator, Set
 from datetime import datetime
 
 from ronghe.case.v1 import case_pb2
+from ronghe.catalog.v1.catalog_pb2 import ServiceItem
 from ronghe.error.v1.reason_pb2 import Reason
 from ronghe.event.v1 import event_pb2 as event
 from ronghe.intake.v1 import intake_service_pb2 as pb
 from servers.case.rules import check_act, invalid_fields
-from servers.catalog.catalog import Catalog
+from servers.catalog.forms import wrong_values
 from servers.intake.submission import check_material_codes
 from servers.kernel.stream import FieldViolation, Refused
 
 
-def supplement(
-    case: case_pb2.Case, command: pb.SupplementApplicationRequest, now: datetime, catalog: Catalog
-) -> event.Supplemented:
+def supplement(case: case_pb2.Case, command: pb.SupplementApplicationRequest, now: datetime) -> event.Supplemented:
     """补正: the open notice is answered, line by line. Raises Refused."""
     check_act(case, command, now, case_pb2.STATE_CORRECTION_REQUESTED, case_pb2.STATE_ACCEPTED)
     _check_notice(case, command.notice_number)
     _check_lines(_lines(case, command.notice_number), command)
-    _check_contents(case, command, catalog)
+    _check_contents(case.application.item, command)
     return event.Supplemented(
         occurred_at=command.occurred_at,
         actor=command.actor,
@@ -65,12 +64,20 @@ def _check_lines(asked: Set[int], command: pb.SupplementApplicationRequest) -> N
         raise Refused(Reason.REASON_LINE_UNANSWERED, f"lines {lines} of the notice have no answer", {"lines": lines})
 
 
-def _check_contents(case: case_pb2.Case, command: pb.SupplementApplicationRequest, catalog: Catalog) -> None:
-    item = case.application.item
+def _check_contents(item: ServiceItem, command: pb.SupplementApplicationRequest) -> None:
+    """Only what the item knows, by the version that was applied for."""
     known = {rule.code for rule in item.materials}
     for index, answer in enumerate(command.answers):
         check_material_codes(known, answer.materials, f"answers[{index}].materials")
-        catalog.check_values(item, answer.form)
+    violations = [*_wrong_answers(item, command), *wrong_values(item.form, command.personal.form, personal=True)]
+    if violations:
+        raise invalid_fields(violations, Reason.REASON_INVALID_FORM)
+
+
+def _wrong_answers(item: ServiceItem, command: pb.SupplementApplicationRequest) -> Iterator[FieldViolation]:
+    for index, answer in enumerate(command.answers):
+        for violation in wrong_values(item.form, answer.form, personal=False):
+            yield FieldViolation(f"answers[{index}].{violation.field}", violation.description)
 
 
 def request_withdrawal(

@@ -24,6 +24,11 @@ from servers.intake.submission import submit
 from servers.intake.views import INTAKE_CASES
 from servers.kernel.stream import Scope, StreamKey
 
+COMMANDS: Sequence[type[Message]] = (
+    pb.SubmitApplicationRequest,
+    pb.SupplementApplicationRequest,
+    pb.RequestWithdrawalRequest,
+)
 Command = pb.SubmitApplicationRequest | pb.SupplementApplicationRequest | pb.RequestWithdrawalRequest
 
 
@@ -42,9 +47,9 @@ class ApplicationStream:
     state = ApplicationState
     fold_version = 1
     table = INTAKE_CASES
-    commands = (pb.SubmitApplicationRequest, pb.SupplementApplicationRequest, pb.RequestWithdrawalRequest)
+    commands = COMMANDS
 
-    def target(self, command: Command, scope: Scope) -> StreamKey:
+    def target(self, command: Any, scope: Scope) -> StreamKey:
         """A new case, or the one named."""
         if isinstance(command, pb.SubmitApplicationRequest):
             return self._key(case_id(command, scope))
@@ -53,19 +58,22 @@ class ApplicationStream:
     def _key(self, name: str) -> StreamKey:
         return StreamKey(self.kind, name, name)
 
-    def decide(self, state: ApplicationState, command: Command, scope: Scope) -> Sequence[Message]:
+    def decide(self, state: ApplicationState, command: Any, scope: Scope) -> Sequence[Message]:
         """Raises Refused."""
+        return [self._decide(state, command, scope)]
+
+    def _decide(self, state: ApplicationState, command: Command, scope: Scope) -> Message:
         match command:
             case pb.SubmitApplicationRequest():
-                return [submit(command, scope, self.catalog, self.deployment)]
+                return submit(command, scope, self.catalog, self.deployment)
             case pb.SupplementApplicationRequest():
-                return [supplement(_own(state, scope), command, scope.now, self.catalog)]
+                return supplement(_own(state, scope), command, scope.now)
             case pb.RequestWithdrawalRequest():
-                return [request_withdrawal(_own(state, scope), command, scope.now)]
+                return request_withdrawal(_own(state, scope), command, scope.now)
             case _:
                 assert_never(command)
 
-    def reply(self, command: Command, caused: Sequence[Record]) -> Message:
+    def reply(self, command: Any, caused: Sequence[Record]) -> Message:
         """The voucher with its query code, or how the case stands."""
         (record,) = caused
         match record.fact:

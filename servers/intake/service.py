@@ -2,8 +2,8 @@
 
 from collections.abc import AsyncIterator
 
-from ronghe.intake.v1 import intake_service_pb2 as pb
 from clients.redaction import redact
+from ronghe.intake.v1 import intake_service_pb2 as pb
 from servers.case.service import page_of_cases, shown_to
 from servers.case.views import CaseView
 from servers.intake.lookup import QueryCodeLookup

@@ -50,7 +50,7 @@ def _application(
         application_kind=command.application_kind,
         applicant_type=command.applicant_type,
         item=item,
-        lead=catalog.lead(item, command.division, command.form),
+        lead=catalog.lead(item, command.division, command.form, legal_date(command.occurred_at)),
         division=command.division,
         places=_places(command, catalog),
         form=command.form,

@@ -53,11 +53,19 @@ class CommandCall(Protocol):
 class Kernel:
     """One database's journal, streams and inboxes. Use it through `running`."""
 
-    def __init__(self, database: Database, subsystem: Subsystem, clock: Clock, spans: SpanSink) -> None:
+    def __init__(
+        self,
+        database: Database,
+        subsystem: Subsystem,
+        clock: Clock,
+        spans: SpanSink,
+        observe: Callable[[Committed], None],
+    ) -> None:
         self.database = database
         self.subsystem = subsystem
         self.clock = clock
         self.spans = spans
+        self._observe = observe
         self._loop = asyncio.get_running_loop()
         with database.reader.connect() as connection:
             head = connection.execute(select(tables.journal_head)).one()
@@ -95,14 +103,15 @@ class Kernel:
 
     async def read(self, query: Callable[[Connection], T]) -> T:
         """A short read on a reader thread. Raises StoreUnavailable."""
-        return await self._loop.run_in_executor(self._readers, self._read, query)
+        return await self._loop.run_in_executor(self._readers, self.read_here, query)
 
     async def acknowledge(self, said: Acknowledgement) -> None:
         """Store what a receiver says about items of its inbox. Raises Refused, StoreUnavailable."""
         statements, now = self.writer.statements, to_micros(self.clock.now())
         await self.write(lambda connection: said.store(connection, statements, now))
 
-    def _read(self, query: Callable[[Connection], T]) -> T:
+    def read_here(self, query: Callable[[Connection], T]) -> T:
+        """A short read on the caller's own thread. Raises StoreUnavailable."""
         try:
             with self.database.reader.connect() as connection:
                 return query(connection)
@@ -119,6 +128,7 @@ class Kernel:
     def _on_commit(self, committed: Committed) -> None:
         """Called on the writer's thread."""
         record_events(self.spans, committed)
+        self._observe(committed)
         try:
             self._loop.call_soon_threadsafe(self.signals.committed, committed.position, committed.receivers)
         except RuntimeError:
@@ -194,11 +204,18 @@ def _checkpoint(row: Mapping[str, Any]) -> Checkpoint:
 
 
 @asynccontextmanager
-async def running(url: str, subsystem: Subsystem, spans: SpanSink, clock: Clock | None = None) -> AsyncIterator[Kernel]:
+async def running(
+    url: str,
+    subsystem: Subsystem,
+    spans: SpanSink,
+    *,
+    clock: Clock | None = None,
+    observe: Callable[[Committed], None] = lambda committed: None,
+) -> AsyncIterator[Kernel]:
     """Bring the database to the newest schema and run the kernel on it; on leaving, finish what waits."""
     database = Database(url)
     await asyncio.to_thread(migrate, database, subsystem)
-    kernel = Kernel(database, subsystem, clock or SystemClock(), spans)
+    kernel = Kernel(database, subsystem, clock or SystemClock(), spans, observe)
     kernel.writer.start()
     timers = asyncio.create_task(Timers(kernel).run())
     try:

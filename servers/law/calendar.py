@@ -26,7 +26,7 @@ class Calendar:
         """Read notices, one file a year; those that come with ronghe when none are named."""
         years, off, work = set(), set(), set()
         for path in notices or sorted(NOTICES.glob("*.toml")):
-            notice = tomllib.loads(path.read_text())
+            notice = tomllib.loads(path.read_text(encoding="utf-8"))
             years.add(notice["year"])
             off |= {day for period in notice["off"] for day in _period(period["from"], period["to"])}
             work |= set(notice["work"])

@@ -1,8 +1,8 @@
 """When a limit ends. Working days and calendar days are counted; limits in hours or months are not used by any item.
 
 行政许可法 art. 82: limits in days are working days, public holidays not counted. Art. 45: the time of hearings, tests
-and the like is not counted. Art. 32: nor, in practice, the time the applicant takes to correct. 民法典 arts 201, 203: the
-first day is not counted; where the last day is a day off, the next day that is not ends the period.
+and the like is not counted. Art. 32: nor, in practice, the time the applicant takes to correct. 民法典 arts 201, 203:
+the first day is not counted; where the last day is a day off, the next day that is not ends the period.
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,7 +33,7 @@ def due_date(start: Date, limit: Limit, pauses: Sequence[Pause], calendar: Calen
             return days.due(days.working(limit.value), WORKING_DAYS)
         case Limit.UNIT_NATURAL_DAY:
             last = days.counted(limit.value)
-            moved = days.next_working(last)
+            moved = days.next_working(last) if limit.value else last
             return days.due(moved, CALENDAR_DAYS if moved == last else MOVED_TO_WORKING_DAY)
         case _:
             raise ValueError(f"a limit in {Limit.Unit.Name(limit.unit)} cannot be counted in days")
@@ -45,7 +45,8 @@ class _Days:
     def __init__(self, start: date, pauses: Sequence[Pause], calendar: Calendar) -> None:
         self._start = start
         self._calendar = calendar
-        self._pauses = [(to_date(getattr(pause, "from")), to_date(pause.to)) for pause in pauses if pause.HasField("to")]
+        closed = [pause for pause in pauses if pause.HasField("to")]
+        self._pauses = [(to_date(getattr(pause, "from")), to_date(pause.to)) for pause in closed]
 
     def working(self, count: int) -> date:
         """The last of so many working days."""
@@ -56,15 +57,16 @@ class _Days:
         return self._last(count, self._following())
 
     def next_working(self, day: date) -> date:
-        """The day, or the next working day when it is a day off."""
-        while not self._calendar.is_working_day(day):
+        """The day, or when it is a day off the next working day that is not in a pause."""
+        while self._paused(day) or not self._calendar.is_working_day(day):
             day += DAY
         return day
 
     def due(self, last: date, rule: str) -> DueDate:
         """The date with its rule; provisional where a year on the way is not published yet."""
-        provisional = not all(self._calendar.is_known(date(year, 1, 1)) for year in range(self._start.year, last.year + 1))
-        return DueDate(date=to_message(last), provisional=provisional, rule=rule)
+        years = range(self._start.year, last.year + 1)
+        known = all(self._calendar.is_known(date(year, 1, 1)) for year in years)
+        return DueDate(date=to_message(last), provisional=not known, rule=rule)
 
     def _last(self, count: int, days: Iterator[date]) -> date:
         last = self._start
@@ -77,5 +79,8 @@ class _Days:
         day = self._start
         while True:
             day += DAY
-            if not any(first <= day <= last for first, last in self._pauses):
+            if not self._paused(day):
                 yield day
+
+    def _paused(self, day: date) -> bool:
+        return any(first <= day <= last for first, last in self._pauses)

@@ -1,6 +1,6 @@
 """Legal dates: the day on which something happens where the deployment is."""
 
-from datetime import UTC, date
+from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -11,7 +11,12 @@ ZONE = ZoneInfo("Asia/Shanghai")
 
 def legal_date(moment: Timestamp) -> Date:
     """The day of a moment in the deployment's zone."""
-    return to_message(moment.ToDatetime(UTC).astimezone(ZONE).date())
+    return legal_day(moment.ToDatetime(UTC))
+
+
+def legal_day(moment: datetime) -> Date:
+    """The day of a moment that knows its own zone, in the deployment's."""
+    return to_message(moment.astimezone(ZONE).date())
 
 
 def to_message(day: date) -> Date:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from ronghe.case.v1.case_pb2 import Pause
 from ronghe.catalog.v1.catalog_pb2 import Limit
+from ronghe.document.v1.document_pb2 import DueDate
 from servers.law.calendar import Calendar
 from servers.law.clock import due_date
 from servers.law.days import legal_date, to_date, to_message
@@ -15,7 +16,9 @@ CALENDAR = Calendar.load()
 days_of_2026 = st.dates(date(2026, 1, 1), date(2026, 11, 1))
 
 
-def due(start: date, value: int, unit: "Limit.Unit.ValueType" = Limit.UNIT_WORKING_DAY, pauses: tuple[Pause, ...] = ()):
+def due(
+    start: date, value: int, unit: "Limit.Unit.ValueType" = Limit.UNIT_WORKING_DAY, pauses: tuple[Pause, ...] = ()
+) -> DueDate:
     return due_date(to_message(start), Limit(value=value, unit=unit), pauses, CALENDAR)
 
 
@@ -51,6 +54,16 @@ def test_a_calendar_day_limit_that_ends_on_a_day_off_ends_on_the_next_working_da
     assert (to_date(moved.date), moved.rule) == (date(2026, 11, 30), "calendar-days-moved-to-working-day")
     kept = due(date(2026, 11, 23), 3, Limit.UNIT_NATURAL_DAY)
     assert (to_date(kept.date), kept.rule) == (date(2026, 11, 26), "calendar-days")
+
+
+def test_an_immediate_item_is_due_the_same_day_even_on_a_day_off() -> None:
+    same = due(date(2026, 11, 28), 0, Limit.UNIT_NATURAL_DAY)
+    assert (to_date(same.date), same.rule) == (date(2026, 11, 28), "calendar-days")
+
+
+def test_a_last_day_that_moves_does_not_stop_in_a_pause() -> None:
+    stopped = pause(date(2026, 11, 30), date(2026, 12, 4))  # the Monday to Friday after the Saturday it would end on
+    assert to_date(due(date(2026, 11, 23), 5, Limit.UNIT_NATURAL_DAY, (stopped,)).date) == date(2026, 12, 7)
 
 
 def test_days_of_a_closed_pause_do_not_count() -> None:

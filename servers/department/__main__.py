@@ -1,0 +1,82 @@
+"""The department process: how it is put together."""
+
+import asyncio
+from pathlib import Path
+
+from bridge.consumer import KafkaConsumer
+from bridge.relay import Relay
+from bridge.status import show_consumer, show_relay
+from clients.credentials import Credentials
+from clients.identity import Identity
+from clients.telemetry.logging import configure_logging
+from clients.telemetry.process import telemetry
+from ronghe.operations.v1.operations_service_pb2 import GetBridgeStatusResponse
+from servers.case.document_service import DocumentServicer
+from servers.case.facts import is_said_by_lead
+from servers.case.service import CaseServicer
+from servers.case.views import CaseView
+from servers.catalog.catalog import Catalog
+from servers.catalog.service import CatalogServicer
+from servers.department.organ_case import OrganCaseStream
+from servers.department.service import DepartmentServicer
+from servers.kernel.inbox_service import InboxServicer
+from servers.kernel.kernel import running
+from servers.kernel.operations import OperationsServicer
+from servers.kernel.subsystem import Subsystem
+from servers.law.calendar import Calendar
+from servers.observed import count_commits, observe_consumer, observe_kernel, observe_relay
+from servers.process import in_background, read_secret, stopped
+from servers.rpc.paging import Pages
+from servers.rpc.server import serving
+from servers.settings import SubsystemSettings
+
+
+async def main(settings: SubsystemSettings) -> None:
+    """Serve until told to stop."""
+    credentials = Credentials.load(settings.pki, Identity("service", settings.origin))
+    catalog, pages = Catalog.load(), Pages(read_secret(settings.secret))
+    rules = OrganCaseStream(settings.origin, catalog, Calendar.load())
+    view = CaseView(rules.table, rules.state)
+    subsystem = Subsystem(settings.origin, [rules], Path(__file__).parent / "migrations")
+    async with (
+        telemetry(settings.origin, settings.spans, settings.sampling) as observed,
+        running(settings.database_url, subsystem, observed.spans, observe=count_commits(observed.metrics)) as kernel,
+    ):
+        relay = Relay(kernel, settings.kafka_access(), settings.bridge, observed.spans)
+        consumer = KafkaConsumer(
+            sink=kernel,
+            access=settings.kafka_access(),
+            settings=settings.bridge,
+            spans=observed.spans,
+            group=settings.origin,
+            origin=settings.origin,
+            # What a lead says concerns intake and the center.
+            wanted=lambda name: not is_said_by_lead(name),
+        )
+        observe_kernel(observed.metrics, kernel)
+        observe_relay(observed.metrics, kernel, relay.state)
+        observe_consumer(observed.metrics, consumer.state)
+
+        def show(status: GetBridgeStatusResponse) -> None:
+            show_relay(relay.state, kernel.signals.position, status)
+            show_consumer(consumer.state, settings.bridge, status)
+
+        servicers = (
+            DepartmentServicer(kernel),
+            InboxServicer(kernel),
+            CaseServicer(kernel, view, pages, publishes=True),
+            DocumentServicer(kernel, view),
+            CatalogServicer(catalog, pages, kernel.clock),
+            OperationsServicer(kernel, settings.shown(), [show], lambda: observed.spans.dropped),
+        )
+        async with (
+            in_background(relay.run(), consumer.run()),
+            serving(servicers, settings.listen, credentials, observed.spans, observe=observed.metrics.call),
+        ):
+            await stopped()
+
+
+if __name__ == "__main__":
+    _settings = SubsystemSettings()
+    configure_logging(_settings.origin, _settings.log)
+    asyncio.run(main(_settings))

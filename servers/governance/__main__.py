@@ -1,0 +1,85 @@
+"""The governance process: how it is put together."""
+
+import asyncio
+from pathlib import Path
+
+from bridge.consumer import KafkaConsumer
+from bridge.inbox_source import InboxSource
+from bridge.relay import Relay
+from bridge.status import show_consumer, show_relay, show_source
+from clients.credentials import Credentials
+from clients.identity import Identity
+from clients.subsystem import SubsystemClient
+from clients.telemetry.logging import configure_logging
+from clients.telemetry.process import telemetry
+from ronghe.operations.v1.operations_service_pb2 import GetBridgeStatusResponse
+from servers.case.document_service import DocumentServicer
+from servers.case.facts import is_said_by_intake
+from servers.case.service import CaseServicer
+from servers.case.views import CaseView
+from servers.catalog.catalog import Catalog
+from servers.catalog.service import CatalogServicer
+from servers.governance.case import CaseStream
+from servers.kernel.inbox_service import InboxServicer
+from servers.kernel.kernel import running
+from servers.kernel.operations import OperationsServicer
+from servers.kernel.subsystem import Subsystem
+from servers.observed import count_commits, observe_consumer, observe_kernel, observe_relay
+from servers.process import in_background, read_secret, stopped
+from servers.rpc.paging import Pages
+from servers.rpc.server import serving
+from servers.settings import SubsystemSettings
+
+
+async def main(settings: SubsystemSettings) -> None:
+    """Serve until told to stop."""
+    identity = Identity("service", settings.origin)
+    credentials = Credentials.load(settings.pki, identity)
+    catalog, pages = Catalog.load(), Pages(read_secret(settings.secret))
+    rules = CaseStream()
+    view = CaseView(rules.table, rules.state)
+    subsystem = Subsystem(settings.origin, [rules], Path(__file__).parent / "migrations")
+    async with (
+        telemetry(settings.origin, settings.spans, settings.sampling) as observed,
+        running(settings.database_url, subsystem, observed.spans, observe=count_commits(observed.metrics)) as kernel,
+        SubsystemClient(settings.peer, settings.pki, identity) as intake,
+    ):
+        source = InboxSource(kernel, intake, settings.peer_origin, settings.bridge)
+        relay = Relay(kernel, settings.kafka_access(), settings.bridge, observed.spans)
+        consumer = KafkaConsumer(
+            sink=kernel,
+            access=settings.kafka_access(),
+            settings=settings.bridge,
+            spans=observed.spans,
+            group=settings.origin,
+            origin=settings.origin,
+            # What intake says comes straight from intake.
+            wanted=lambda name: not is_said_by_intake(name),
+        )
+        observe_kernel(observed.metrics, kernel)
+        observe_relay(observed.metrics, kernel, relay.state)
+        observe_consumer(observed.metrics, consumer.state)
+
+        def show(status: GetBridgeStatusResponse) -> None:
+            show_source(source.peer, source.state, status)
+            show_relay(relay.state, kernel.signals.position, status)
+            show_consumer(consumer.state, settings.bridge, status)
+
+        servicers = (
+            InboxServicer(kernel),
+            CaseServicer(kernel, view, pages, publishes=True),
+            DocumentServicer(kernel, view),
+            CatalogServicer(catalog, pages, kernel.clock),
+            OperationsServicer(kernel, settings.shown(), [show], lambda: observed.spans.dropped),
+        )
+        async with (
+            in_background(source.run(), relay.run(), consumer.run()),
+            serving(servicers, settings.listen, credentials, observed.spans, observe=observed.metrics.call),
+        ):
+            await stopped()
+
+
+if __name__ == "__main__":
+    _settings = SubsystemSettings()
+    configure_logging(_settings.origin, _settings.log)
+    asyncio.run(main(_settings))

@@ -1,0 +1,72 @@
+"""The intake process: how it is put together."""
+
+import asyncio
+from pathlib import Path
+
+from bridge.inbox_source import InboxSource
+from bridge.status import show_source
+from clients.credentials import Credentials
+from clients.identity import Identity
+from clients.subsystem import SubsystemClient
+from clients.telemetry.logging import configure_logging
+from clients.telemetry.process import telemetry
+from servers.case.document_service import DocumentServicer
+from servers.case.service import CaseServicer
+from servers.case.views import CaseView
+from servers.catalog.catalog import Catalog
+from servers.catalog.service import CatalogServicer
+from servers.intake.application import ApplicationStream
+from servers.intake.lookup import QueryCodeLookup
+from servers.intake.query_code import QueryCodes
+from servers.intake.service import IntakeServicer
+from servers.kernel.inbox_service import InboxServicer
+from servers.kernel.kernel import running
+from servers.kernel.operations import OperationsServicer
+from servers.kernel.subsystem import Subsystem
+from servers.observed import count_commits, observe_kernel
+from servers.process import in_background, read_secret, stopped
+from servers.rpc.paging import Pages
+from servers.rpc.server import serving
+from servers.settings import SubsystemSettings
+
+
+async def main(settings: SubsystemSettings) -> None:
+    """Serve until told to stop."""
+    secret = read_secret(settings.secret)
+    identity = Identity("service", settings.origin)
+    credentials = Credentials.load(settings.pki, identity)
+    catalog, codes, pages = Catalog.load(), QueryCodes(secret), Pages(secret)
+    rules = ApplicationStream(settings.origin, settings.peer_origin, catalog, codes)
+    view = CaseView(rules.table, rules.state)
+    subsystem = Subsystem(settings.origin, [rules], Path(__file__).parent / "migrations")
+    async with (
+        telemetry(settings.origin, settings.spans, settings.sampling) as observed,
+        running(settings.database_url, subsystem, observed.spans, observe=count_commits(observed.metrics)) as kernel,
+        SubsystemClient(settings.peer, settings.pki, identity) as governance,
+    ):
+        source = InboxSource(kernel, governance, settings.peer_origin, settings.bridge)
+        observe_kernel(observed.metrics, kernel)
+        servicers = (
+            IntakeServicer(kernel, view, pages, QueryCodeLookup(kernel, view, codes)),
+            InboxServicer(kernel),
+            CaseServicer(kernel, view, pages, publishes=False),
+            DocumentServicer(kernel, view),
+            CatalogServicer(catalog, pages, kernel.clock),
+            OperationsServicer(
+                kernel,
+                settings.shown(),
+                [lambda status: show_source(source.peer, source.state, status)],
+                lambda: observed.spans.dropped,
+            ),
+        )
+        async with (
+            in_background(source.run()),
+            serving(servicers, settings.listen, credentials, observed.spans, observe=observed.metrics.call),
+        ):
+            await stopped()
+
+
+if __name__ == "__main__":
+    _settings = SubsystemSettings()
+    configure_logging(_settings.origin, _settings.log)
+    asyncio.run(main(_settings))

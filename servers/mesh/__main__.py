@@ -1,0 +1,62 @@
+"""`python -m servers.mesh`: what `ronghe up` runs."""
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+
+from clients.telemetry.logging import configure_logging
+from servers.mesh.errors import MeshError
+from servers.mesh.settings import MeshSettings, load_settings
+from servers.mesh.up import OPERATOR, mesh
+from servers.process import stopped
+
+
+def main() -> int:
+    """Serve until SIGTERM or Ctrl-C; 1 when the mesh cannot start."""
+    arguments = _arguments()
+    try:
+        settings = load_settings(arguments.data, arguments.port_base)
+        configure_logging("mesh", settings.data / "log" / "mesh.log")
+        asyncio.run(_serve(settings))
+    except MeshError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    except OSError as error:
+        sys.stderr.write(f"the mesh cannot start: {error.strerror}: {error.filename}\n")
+        return 1
+    return 0
+
+
+async def _serve(settings: MeshSettings) -> None:
+    stop = asyncio.create_task(stopped())
+    async with mesh(settings):
+        sys.stdout.write(_welcome(settings))
+        sys.stdout.flush()
+        await stop
+        sys.stdout.write("stopping\n")
+        sys.stdout.flush()
+
+
+def _welcome(settings: MeshSettings) -> str:
+    data = settings.data
+    endpoints = (data / "run" / "endpoints.json").read_text()
+    certificate = data / "pki" / OPERATOR.kind / OPERATOR.id
+    return (
+        f"ronghe is up, data in {data}\n{endpoints}"
+        "call it, for example with grpcurl, as the operator:\n"
+        f"  grpcurl -cacert {data}/pki/ca.pem -cert {certificate}.pem -key {certificate}.key "
+        "-authority localhost ADDRESS list\n"
+        "Ctrl-C stops it\n"
+    )
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="ronghe up", description="Start the mesh on this machine.")
+    parser.add_argument("--data", type=Path, help="data directory (.ronghe)")
+    parser.add_argument("--port-base", type=int, help="first port of the mesh (7100); 0 for any free ports")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

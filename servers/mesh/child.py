@@ -1,0 +1,22 @@
+"""Runs a command that must not outlive its supervisor: `python -m servers.mesh.child COMMAND ...`."""
+
+import ctypes
+import os
+import signal
+import sys
+
+PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Ask the kernel for a SIGTERM when the parent dies, however it dies, and become the command."""
+    parent = os.getppid()
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        sys.exit("the supervisor has ended already")
+    os.execvp(sys.argv[1], sys.argv[1:])  # noqa: S606 - a command of the supervisor's own
+
+
+if __name__ == "__main__":
+    main()

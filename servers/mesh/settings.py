@@ -1,0 +1,41 @@
+"""Settings of a mesh: the command line, then RONGHE_MESH_ variables, then `<data>/settings.toml`, then defaults."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from servers.mesh.errors import MeshError
+
+
+class MeshSettings(BaseSettings):
+    """One machine's mesh."""
+
+    model_config = SettingsConfigDict(env_prefix="RONGHE_MESH_", frozen=True, extra="forbid")
+
+    data: Path = Field(default=Path(".ronghe"), description="where everything is kept")
+    port_base: int = Field(default=7100, ge=0, le=65400, description="intake +1 ...; 0 for any free ports")
+    intakes: tuple[str, ...] = Field(default=("yukuaiban",), description="intake systems to make certificates for")
+    sampling: float = Field(default=1.0, ge=0, le=1, description="share of cases that are traced")
+
+
+def load_settings(data: Path | None, port_base: int | None) -> MeshSettings:
+    """The settings in force; raises MeshError for one that is unknown or out of range."""
+    said = {name: value for name, value in {"data": data, "port_base": port_base}.items() if value is not None}
+    try:
+        folder = MeshSettings(**said).data
+        return MeshSettings(**{**_file(folder / "settings.toml"), **said})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise MeshError(f"the setting {'.'.join(map(str, first['loc']))} will not do: {first['msg']}") from error
+
+
+def _file(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        return tomllib.loads(path.read_text())
+    except tomllib.TOMLDecodeError as error:
+        raise MeshError(f"{path} is not TOML: {error}") from error

@@ -1,0 +1,112 @@
+"""Keeps child processes running: restarts what dies, and stops everything in order."""
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+
+from servers.mesh.errors import MeshError
+
+log = structlog.get_logger()
+
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 30.0
+# Whoever ran so long is healthy: the next pause is short again.
+HEALTHY_SECONDS = 60.0
+GRACE_SECONDS = 15.0
+READY_SECONDS = 45.0
+LOOK_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A process to keep running."""
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    log: Path
+    is_ready: Callable[[], Awaitable[bool]]
+
+
+@dataclass(eq=False)
+class Keeper:
+    """Keeps one child running until it is told to stop."""
+
+    child: Child
+    process: asyncio.subprocess.Process | None = None
+    restarts: int = 0
+    _stopping: bool = False
+    _task: asyncio.Task[None] | None = None
+    _pause: float = field(default=FIRST_PAUSE)
+
+    @property
+    def pid(self) -> int:
+        """Of the running process; 0 while there is none."""
+        return self.process.pid if self.process and self.process.returncode is None else 0
+
+    async def start(self) -> None:
+        """Return when the child is ready; raises MeshError when it ends before that."""
+        self.process = await self._spawn()
+        end = time.monotonic() + READY_SECONDS
+        while not await self.child.is_ready():
+            if self.process.returncode is not None:
+                raise MeshError(f"{self.child.name} ended at its start: {self._last_line()} (see {self.child.log})")
+            if time.monotonic() > end:
+                await self.stop()
+                raise MeshError(f"{self.child.name} was not ready within {READY_SECONDS:.0f} s: see {self.child.log}")
+            await asyncio.sleep(LOOK_SECONDS)
+        self._task = asyncio.create_task(self._keep())
+
+    async def stop(self) -> None:
+        """SIGTERM, and after the grace SIGKILL."""
+        self._stopping = True
+        process = self.process
+        if process is not None and process.returncode is None:
+            process.terminate()
+            try:
+                await asyncio.wait_for(process.wait(), GRACE_SECONDS)
+            except TimeoutError:
+                log.warning("supervisor.killed", child=self.child.name)
+                process.kill()
+                await process.wait()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _spawn(self) -> asyncio.subprocess.Process:
+        self.child.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.child.log.open("ab") as output:
+            return await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "servers.mesh.child", *self.child.command),
+                env={**os.environ, **self.child.environment},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                # Ctrl-C reaches the supervisor alone: it stops the children in their order.
+                start_new_session=True,
+            )
+
+    async def _keep(self) -> None:
+        while True:
+            started = time.monotonic()
+            assert self.process is not None  # noqa: S101 - start() came first
+            status = await self.process.wait()
+            if self._stopping:
+                return
+            if time.monotonic() - started > HEALTHY_SECONDS:
+                self._pause = FIRST_PAUSE
+            log.warning("supervisor.restarts", child=self.child.name, status=status, seconds=self._pause)
+            await asyncio.sleep(self._pause)
+            self._pause = min(self._pause * 2, LONGEST_PAUSE)
+            self.restarts += 1
+            self.process = await self._spawn()
+
+    def _last_line(self) -> str:
+        lines = self.child.log.read_text(errors="replace").strip().splitlines()
+        return lines[-1][:300] if lines else "it said nothing"

@@ -1,0 +1,83 @@
+"""The figures of a subsystem, registered once."""
+
+from collections.abc import Callable, Mapping
+
+from sqlalchemy import Connection, func, select
+
+from bridge.consumer import ConsumerState
+from bridge.record import Arrival
+from bridge.relay import RelayState
+from clients.telemetry.metrics import Metrics
+from servers.kernel import tables
+from servers.kernel.kernel import Kernel
+from servers.kernel.times import to_micros
+from servers.kernel.writer import Committed
+
+
+def count_commits(metrics: Metrics) -> Callable[[Committed], None]:
+    """Counts what each transaction made durable."""
+
+    def count(committed: Committed) -> None:
+        own = (taken.record.type for taken in committed.taken if taken.record.arrival is Arrival.OWN)
+        metrics.committed(committed.units, own)
+
+    return count
+
+
+def observe_kernel(metrics: Metrics, kernel: Kernel) -> None:
+    """Depth and age of the inboxes by the receiver's kind, and what was set aside."""
+
+    def gauge(name: str, unit: str, description: str, query: Callable[[Connection], Mapping[str, float]]) -> None:
+        metrics.gauge(name, unit, description, lambda: kernel.read_here(query))
+
+    def ages(connection: Connection) -> Mapping[str, float]:
+        now = to_micros(kernel.clock.now())
+        return {kind: (now - oldest) / 1e6 for kind, (_, oldest) in _waiting(connection).items()}
+
+    gauge("ronghe.inbox.depth", "{item}", "unacknowledged items, by receiver kind", _depths)
+    gauge("ronghe.inbox.age", "s", "age of the oldest unacknowledged item, by receiver kind", ages)
+    gauge("ronghe.parked", "{record}", "records set aside", _parked)
+
+
+def observe_relay(metrics: Metrics, kernel: Kernel, state: RelayState) -> None:
+    """Rows of the journal behind the relay."""
+    metrics.gauge(
+        "ronghe.relay.lag",
+        "{row}",
+        "rows of the journal that the relay has not passed",
+        lambda: {"": max(0, kernel.signals.position - max(state.position, state.looked))},
+    )
+
+
+def observe_consumer(metrics: Metrics, state: ConsumerState) -> None:
+    """Records on the broker that wait."""
+    metrics.gauge(
+        "ronghe.consumer.lag",
+        "{record}",
+        "records on the broker that were not taken in, by partition",
+        lambda: {str(partition): lag for partition, lag in state.lags.items() if lag >= 0},
+    )
+
+
+def _waiting(connection: Connection) -> Mapping[str, tuple[int, int]]:
+    columns = tables.inbox.c
+    rows = connection.execute(
+        select(columns.receiver, func.count().label("depth"), func.min(columns.since).label("oldest"))
+        .where(columns.acknowledged_at.is_(None))
+        .group_by(columns.receiver)
+    )
+    found: dict[str, tuple[int, int]] = {}
+    for row in rows:
+        kind = row.receiver.partition("/")[0]
+        depth, oldest = found.get(kind, (0, row.oldest))
+        found[kind] = (depth + row.depth, min(oldest, row.oldest))
+    return found
+
+
+def _depths(connection: Connection) -> Mapping[str, float]:
+    return {kind: depth for kind, (depth, _) in _waiting(connection).items()}
+
+
+def _parked(connection: Connection) -> Mapping[str, float]:
+    statement = select(func.count()).where(tables.dead_letter.c.settled_at.is_(None))
+    return {"": connection.scalar(statement) or 0}

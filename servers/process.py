@@ -1,0 +1,62 @@
+"""The life of a subsystem's process: what runs beside its server, and when it ends."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from clients.faults import fault
+
+log = structlog.get_logger()
+
+LEAST_SECRET = 16
+
+
+@asynccontextmanager
+async def in_background(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run these until the block is left. One that ends by itself is a bug: the process ends, and is started again."""
+    tasks = [asyncio.create_task(work) for work in works]
+    for task in tasks:
+        task.add_done_callback(_ended)
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _ended(task: "asyncio.Task[None]") -> None:
+    if task.cancelled():
+        return
+    error = task.exception()
+    log.error("process.work_ended", work=task.get_name(), **(fault(error) if error else {}))
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+async def stopped() -> None:
+    """Return at the first SIGTERM or SIGINT; a second one ends the process at once."""
+    loop = asyncio.get_running_loop()
+    first = asyncio.Event()
+
+    def signalled() -> None:
+        if first.is_set():
+            os._exit(1)
+        first.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, signalled)
+    await first.wait()
+
+
+def read_secret(path: Path) -> bytes:
+    """The deployment's key; ValueError when it is too short to be one."""
+    secret = path.read_bytes()
+    if len(secret) < LEAST_SECRET:
+        raise ValueError(f"{path} holds {len(secret)} bytes: a deployment's key has {LEAST_SECRET} or more")
+    return secret
