@@ -29,11 +29,14 @@ STRANGER = Identity("intake", "someone-else")
 LEAD = Identity("organ", "urban-mgmt-500103")
 OTHER_ORGAN = Identity("organ", "fire-500103")
 ROAD_WORKS = "IT-001"
+ALLOWANCE = "IT-028"
+"""最低生活保障, an administrative payment: a town office leads it, and only people apply."""
 YUZHONG = "500103"
+JIEFANGBEI = "500103003"
 OFFICER = party_pb2.Officer(id="007", name="李明")
 APPLICANT = party_pb2.Actor(applicant=party_pb2.ApplicantActor(method="face", level=3))
-CITIZEN = "11010519491231002X"
-FIRM = "91500103MA0000001U"
+CITIZEN = "50010319000101001X"
+"""Nobody born in 1900 applies today."""
 
 
 @cache

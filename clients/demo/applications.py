@@ -54,7 +54,7 @@ def _person(number: int, kind: "party_pb2.ApplicantType.ValueType") -> party_pb2
     if kind == party_pb2.APPLICANT_TYPE_NATURAL_PERSON:
         # Nobody born in 1900 applies today.
         stem = f"50010319000101{number % 1000:03}"
-        party = party_pb2.Party(name=name, id_type="111", id_number=stem + ric.calc_check_digit(stem))
+        party = party_pb2.Party(name=name, id_type="111", id_number=stem + ric.calc_check_digit(f"{stem}0"))
     else:
         stem = f"91500103MA{number % 10_000_000:07}"
         party = party_pb2.Party(

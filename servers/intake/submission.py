@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
+from google.type.date_pb2 import Date
 from stdnum.cn import ric, uscc
 from stdnum.exceptions import ValidationError
 
@@ -28,7 +29,7 @@ def submit(command: SubmitApplicationRequest, scope: Scope, catalog: Catalog, de
     _check_applicant(item, command)
     catalog.check_form(item, command.form, command.personal.form)
     _check_materials(item, command)
-    application = _application(command, scope, item, catalog)
+    application = _application(command, scope, item, day, catalog)
     application.case_no = case_number(application, day, deployment, scope)
     return event.Submitted(
         occurred_at=command.occurred_at,
@@ -39,7 +40,7 @@ def submit(command: SubmitApplicationRequest, scope: Scope, catalog: Catalog, de
 
 
 def _application(
-    command: SubmitApplicationRequest, scope: Scope, item: ServiceItem, catalog: Catalog
+    command: SubmitApplicationRequest, scope: Scope, item: ServiceItem, day: Date, catalog: Catalog
 ) -> case_pb2.Application:
     """The item as it is in force and the lead are resolved here, once for the whole case."""
     return case_pb2.Application(
@@ -50,7 +51,7 @@ def _application(
         application_kind=command.application_kind,
         applicant_type=command.applicant_type,
         item=item,
-        lead=catalog.lead(item, command.division, command.form, legal_date(command.occurred_at)),
+        lead=catalog.lead(item, command.division, command.form, day),
         division=command.division,
         places=_places(command, catalog),
         form=command.form,

@@ -12,12 +12,6 @@ from tests import builders
 from tests.builders import INTAKE, LEAD
 from tests.machines import Mesh
 
-SUPPORT = "IT-028"
-"""最低生活保障: an administrative payment, no permit."""
-
-
-JIEFANGBEI = "500103003"
-
 
 def accepted(**fields: object) -> tuple[Mesh, case_pb2.Case]:
     mesh = builders.mesh()
@@ -78,7 +72,7 @@ def test_whoever_may_not_see_the_name_reads_the_rest() -> None:
 
 
 def test_an_item_that_is_no_permit_follows_the_permit_law_by_analogy() -> None:
-    mesh, case = accepted(item_code=SUPPORT, division=JIEFANGBEI)
+    mesh, case = accepted(item_code=builders.ALLOWANCE, division=builders.JIEFANGBEI)
     lead = builders.lead_of(case)
     mesh.department.execute(builders.denial(case.case_id, mesh.clock.now, case.version), lead)
     text = text_of(case, Document.KIND_DECISION_DENIED)

@@ -1,0 +1,1 @@
+"""Figures, each beside a control of the same run."""
