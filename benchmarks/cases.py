@@ -8,6 +8,7 @@ channel, before and after: where it moves, the machine did.
 
 import argparse
 import asyncio
+import json
 import os
 import tempfile
 import time
@@ -138,8 +139,9 @@ async def measure(here: Stage, seconds: float, at_once: int, bulk: bool) -> None
             tasks.append(asyncio.create_task(load.act(await stack.enter_async_context(organ))))
         try:
             await _run(tasks, WARM_UP_SECONDS)
-            first = len(load.completed)
+            first, spent = len(load.completed), cpu_seconds(here)
             await _run(tasks, seconds)
+            spent = {name: now - spent[name] for name, now in cpu_seconds(here).items()}
         finally:
             for task in tasks:
                 task.cancel()
@@ -148,7 +150,21 @@ async def measure(here: Stage, seconds: float, at_once: int, bulk: bool) -> None
     after = await echo(here)
     print(f"completed plain cases: {completed / seconds:.0f} a second ({completed} in {seconds:.0f} s)")
     print(f"  {at_once} under way, {'bulk' if bulk else 'unary'} submit, unary accept and decide, {len(desks)} organs")
+    for name, cpu in spent.items():
+        print(f"  {name}: {cpu / max(completed, 1) * 1e6:.0f} us of CPU a case, {cpu / seconds * 100:.0f} % of a core")
     print(f"control, bare unary calls: {before:.0f} a second before, {after:.0f} after")
+
+
+def cpu_seconds(here: Stage) -> dict[str, float]:
+    """CPU time of every process so far, the load's own included; empty where there is no /proc."""
+    endpoints = json.loads((here.data / "run" / "endpoints.json").read_text())
+    pids = {name: entry["pid"] for name, entry in endpoints.items()} | {"load": os.getpid()}
+    return {name: _cpu(pid) for name, pid in pids.items() if Path(f"/proc/{pid}/stat").exists()}
+
+
+def _cpu(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def _run(tasks: "Sequence[asyncio.Task[None]]", seconds: float) -> None:

@@ -19,6 +19,8 @@ log = structlog.get_logger()
 
 # Where only unwanted records came, it is enough to store once a second how far they were looked through.
 SKIP_SECONDS = 1.0
+# Kafka's own offsets are for its tools to show a lag.
+COMMIT_SECONDS = 1.0
 
 
 @dataclass(slots=True)
@@ -73,6 +75,7 @@ class _Session:
         self._last_ids: dict[int, str] = {}
         self._moved: set[int] = set()
         self._stored_at = time.monotonic()
+        self._committed_at = 0.0
 
     async def run(self) -> None:
         """Take records in, always one batch ahead."""
@@ -168,7 +171,9 @@ class _Session:
         self._stored(subscriber, len(items))
 
     def _stored(self, subscriber: Subscriber, count: int) -> None:
-        subscriber.commit({partition: self._state.next_offsets[partition] for partition in self._moved})
+        if time.monotonic() - self._committed_at > COMMIT_SECONDS:
+            subscriber.commit(dict(self._state.next_offsets))
+            self._committed_at = time.monotonic()
         self._moved.clear()
         self._stored_at = time.monotonic()
         self._state.taken += count

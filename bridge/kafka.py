@@ -221,6 +221,9 @@ class Subscriber:
                 "allow.auto.create.topics": False,
                 "topic.metadata.refresh.interval.ms": 5_000,
                 "max.poll.interval.ms": 300_000,
+                # A process that was killed stays a member for so long, and nobody gets its partitions.
+                "session.timeout.ms": 6_000,
+                "heartbeat.interval.ms": 2_000,
             }
         )
         self._consumer.subscribe([settings.topic], on_assign=self._assigned)

@@ -1,6 +1,7 @@
 """The life of a subsystem's process: what runs beside its server, and when it ends."""
 
 import asyncio
+import gc
 import os
 import signal
 from collections.abc import AsyncIterator, Coroutine
@@ -52,6 +53,16 @@ async def stopped() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signalled)
     await first.wait()
+
+
+def spare_the_collector() -> None:
+    """Call it once everything is loaded: what is there stays, and the collector looks at new objects less often.
+
+    Nearly everything a call makes is freed by its reference count; without this a fifth of the CPU goes into looking.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 50)
 
 
 def read_secret(path: Path) -> bytes:

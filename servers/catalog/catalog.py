@@ -33,9 +33,14 @@ class Catalog:
         """Raises CatalogError with everything that is wrong."""
         self.divisions: Mapping[str, Division] = {division.code: division for division in divisions}
         self.organs: Mapping[str, Organ] = make_organs(departments, divisions, DEPLOYMENT)
+        self._organs_at: dict[tuple[str, Tier.ValueType, str], list[Organ]] = defaultdict(list)
+        for organ in self.organs.values():
+            for division in (organ.division, *organ.serves):
+                self._organs_at[organ.department, organ.tier, division].append(organ)
         self._versions: dict[str, list[ServiceItem]] = defaultdict(list)
         for item in sorted(items, key=lambda item: item.version):
             self._versions[item.code].append(item)
+        self._carried = {(item.code, item.version): _carried(item) for item in items}
         tiers = {department.id: department.tiers for department in departments}
         faults = [
             f"{item.code} version {item.version}: {fault}"
@@ -89,6 +94,10 @@ class Catalog:
         in_force = [item for item in versions if _covers(item.effective_from, item, "effective_to", on)]
         return in_force[-1] if in_force else None
 
+    def carried(self, item: ServiceItem) -> ServiceItem:
+        """The item as a case carries it: without what only matters before the application is received."""
+        return self._carried[item.code, item.version]
+
     # --- divisions and organs ---
 
     def division(self, code: str) -> Division:
@@ -110,11 +119,11 @@ class Catalog:
 
         Raises Refused: DIVISION_NOT_FOUND, ORGAN_NOT_RESOLVED with the organs that came near.
         """
-        line = {above.code for above in self.ancestors(division)}
         found = [
             organ
-            for organ in self.organs.values()
-            if organ.department == department and organ.tier == tier and _serves(organ, line) and _exists(organ, on)
+            for above in self.ancestors(division)
+            for organ in self._organs_at.get((department, tier, above.code), ())
+            if _exists(organ, on)
         ]
         if len(found) != 1:
             raise self._not_resolved(department, division, tier, found)
@@ -166,6 +175,17 @@ class Catalog:
         ]
 
 
+def _carried(item: ServiceItem) -> ServiceItem:
+    carried = ServiceItem()
+    carried.CopyFrom(item)
+    carried.ClearField("tier_rules")
+    carried.ClearField("applicant_types")
+    for rule in carried.collaborators:
+        rule.when.ClearField("true_example")
+        rule.when.ClearField("false_example")
+    return carried
+
+
 def _read(path: Path) -> list[Any]:
     entries: list[Any] = json.loads(path.read_text())
     return entries
@@ -174,11 +194,6 @@ def _read(path: Path) -> list[Any]:
 def _refuse(violations: Sequence[FieldViolation]) -> None:
     if violations:
         raise Refused(Reason.REASON_INVALID_FORM, violations[0].description, violations=violations)
-
-
-def _serves(organ: Organ, line: set[str]) -> bool:
-    """The organ's own division, or one it serves besides, is the wanted one or lies above it."""
-    return organ.division in line or not line.isdisjoint(organ.serves)
 
 
 def _exists(organ: Organ, on: Date | None) -> bool:

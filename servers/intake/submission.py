@@ -50,7 +50,7 @@ def _application(
         channel=command.channel,
         application_kind=command.application_kind,
         applicant_type=command.applicant_type,
-        item=item,
+        item=catalog.carried(item),
         lead=catalog.lead(item, command.division, command.form, day),
         division=command.division,
         places=_places(command, catalog),

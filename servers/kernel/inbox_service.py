@@ -9,6 +9,7 @@ from servers.kernel import inbox
 from servers.kernel.inbox import Acknowledgement, Item
 from servers.kernel.inbox_session import InboxSession, delivered
 from servers.kernel.kernel import Kernel
+from servers.kernel.signals import LOOK_SECONDS, wait
 from servers.kernel.stream import FieldViolation, Refused
 from servers.kernel.times import to_micros
 from servers.rpc.call import Call
@@ -49,13 +50,15 @@ class InboxServicer:
         await self._take_session(receiver)
         limit = request.limit or DEFAULT_LIMIT
         end = asyncio.get_running_loop().time() + request.wait.ToMicroseconds() / 1_000_000
-        while True:
-            grown = self._kernel.signals.inbox(receiver)
-            items = await self._fetch(receiver, limit)
-            remaining = end - asyncio.get_running_loop().time()
-            if items or remaining <= 0:
-                return pb.FetchInboxResponse(epoch=self._kernel.epoch, items=[item.to_message() for item in items])
-            await _wait(grown, min(remaining, 1.0))
+        grown = asyncio.Event()
+        with self._kernel.signals.inbox(receiver, grown):
+            while True:
+                grown.clear()
+                items = await self._fetch(receiver, limit)
+                remaining = end - asyncio.get_running_loop().time()
+                if items or remaining <= 0:
+                    return pb.FetchInboxResponse(epoch=self._kernel.epoch, items=[item.to_message() for item in items])
+                await wait(grown, min(remaining, LOOK_SECONDS))
 
     async def AckInbox(self, request: pb.AckInboxRequest, call: Call) -> pb.AckInboxResponse:  # noqa: N802
         """Acknowledge what was fetched."""
@@ -91,14 +94,6 @@ async def _listen(session: InboxSession, requests: AsyncIterator[pb.OpenInboxReq
         await session.end()
     except Exception as error:
         session.fail(error)
-
-
-async def _wait(event: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        return
 
 
 def _not_open() -> Refused:

@@ -14,6 +14,7 @@ from clients.telemetry import SpanContext, event_span_id, hop_span_id, trace_id
 from ronghe.inbox.v1 import inbox_service_pb2 as pb
 from servers.kernel import inbox
 from servers.kernel.inbox import Acknowledgement, Item
+from servers.kernel.signals import LOOK_SECONDS, wait
 from servers.kernel.times import to_micros
 
 if TYPE_CHECKING:
@@ -77,21 +78,21 @@ class InboxSession:
 
     async def messages(self) -> AsyncIterator[pb.OpenInboxResponse]:
         """Messages for the receiver, until the session ends."""
-        while True:
-            self._changed.clear()
-            grown = self._kernel.signals.inbox(self._receiver)
-            await self._fill()
-            if self._failure is not None:
-                raise self._failure
-            if self._ended:
-                return
-            items = self._take()
-            if items:
-                yield pb.OpenInboxResponse(epoch=self._kernel.epoch, items=[item.to_message() for item in items])
-                self._pacer.passed(len(items))
-                await asyncio.sleep(self._pacer.delay())
-            else:
-                await self._wait(grown)
+        with self._kernel.signals.inbox(self._receiver, self._changed):
+            while True:
+                self._changed.clear()
+                await self._fill()
+                if self._failure is not None:
+                    raise self._failure
+                if self._ended:
+                    return
+                items = self._take()
+                if items:
+                    yield pb.OpenInboxResponse(epoch=self._kernel.epoch, items=[item.to_message() for item in items])
+                    self._pacer.passed(len(items))
+                    await asyncio.sleep(self._pacer.delay())
+                elif not await wait(self._changed, LOOK_SECONDS):
+                    await self._check_session()
 
     def _take(self) -> Sequence[Item]:
         items: list[Item] = []
@@ -130,17 +131,6 @@ class InboxSession:
         del self._put_off[item.sequence]
         self._ready.append(item)
         self._changed.set()
-
-    async def _wait(self, grown: asyncio.Event) -> None:
-        """Until something changed here, the inbox has grown, or it is time to look."""
-        waits = [asyncio.ensure_future(self._changed.wait()), asyncio.ensure_future(grown.wait())]
-        try:
-            done, _ = await asyncio.wait(waits, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-        if not done:
-            await self._check_session()
 
     async def _check_session(self) -> None:
         live = await self._kernel.read(lambda connection: inbox.session_of(connection, self._receiver))

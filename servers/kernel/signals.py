@@ -2,9 +2,10 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
-# Another replica's commits are seen by looking; NOTIFY only makes it sooner.
+# Another replica's commits are seen by looking; there is no wake-up across processes.
 LOOK_SECONDS = 1.0
 
 
@@ -14,7 +15,7 @@ class Signals:
     def __init__(self, position: int) -> None:
         self.position = position
         self._grown = asyncio.Event()
-        self._inboxes: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        self._inboxes: dict[str, set[asyncio.Event]] = defaultdict(set)
 
     def committed(self, position: int, receivers: Iterable[str]) -> None:
         """The journal has grown, and these inboxes with it."""
@@ -22,27 +23,31 @@ class Signals:
         self._grown.set()
         self._grown = asyncio.Event()
         for name in receivers:
-            event = self._inboxes.pop(name, None)
-            if event is not None:
+            for event in self._inboxes.get(name, ()):
                 event.set()
-
-    def touch(self) -> None:
-        """Another replica may have written: let every waiter look."""
-        self.committed(self.position, list(self._inboxes))
 
     async def beyond(self, position: int) -> None:
         """Return when the journal is beyond the position, or when it is time to look."""
         if self.position <= position:
-            await _wait(self._grown)
+            await wait(self._grown, LOOK_SECONDS)
 
-    def inbox(self, receiver: str) -> asyncio.Event:
-        """Set at the receiver's next item. Take it before you look, wait after."""
-        return self._inboxes[receiver]
+    @contextmanager
+    def inbox(self, receiver: str, event: asyncio.Event) -> Iterator[None]:
+        """Within the block the event is set whenever the receiver gets something. Clear it before you look."""
+        self._inboxes[receiver].add(event)
+        try:
+            yield
+        finally:
+            self._inboxes[receiver].discard(event)
+            if not self._inboxes[receiver]:
+                del self._inboxes[receiver]
 
 
-async def _wait(event: asyncio.Event) -> None:
+async def wait(event: asyncio.Event, seconds: float) -> bool:
+    """Whether the event was set within so many seconds."""
     try:
-        async with asyncio.timeout(LOOK_SECONDS):
+        async with asyncio.timeout(seconds):
             await event.wait()
     except TimeoutError:
-        return
+        return False
+    return True

@@ -54,11 +54,8 @@ class Execute:
         return f"{self.caller} {self.command.DESCRIPTOR.name} {self.command.request_id}"  # type: ignore[attr-defined]
 
     def expects(self, batch: Batch) -> Iterable[StreamKey]:
-        """The stream the command names, where it names one."""
-        case_id = getattr(self.command, "case_id", "")
-        return (
-            [batch.subsystem.stream_for(self.command).target(self.command, batch.scope(self.caller))] if case_id else []
-        )
+        """The stream the command is for."""
+        return [batch.subsystem.stream_for(self.command).target(self.command, batch.scope(self.caller))]
 
     def apply(self, batch: Batch) -> Message:
         """Decide it, or give a repeated request its first answer."""

@@ -1,1 +1,1 @@
-"""One machine's mesh: Kafka as a child process, a local certificate authority, and the subsystems under a supervisor."""
+"""One machine's mesh: Kafka as a child process, a local certificate authority, and a supervisor of all processes."""

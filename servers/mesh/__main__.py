@@ -3,10 +3,12 @@
 import argparse
 import asyncio
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from clients.telemetry.logging import configure_logging
 from servers.mesh.errors import MeshError
+from servers.mesh.folder import endpoints_file
 from servers.mesh.settings import MeshSettings, load_settings
 from servers.mesh.up import OPERATOR, mesh
 from servers.process import stopped
@@ -23,24 +25,36 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         return 1
     except OSError as error:
-        sys.stderr.write(f"the mesh cannot start: {error.strerror}: {error.filename}\n")
+        sys.stderr.write(f"the mesh cannot go on: {error}\n")
         return 1
     return 0
 
 
 async def _serve(settings: MeshSettings) -> None:
-    stop = asyncio.create_task(stopped())
+    """Serve until told to stop, which may be before everything has started."""
+    running, stop = asyncio.create_task(_run(settings)), asyncio.create_task(stopped())
+    await asyncio.wait({running, stop}, return_when=asyncio.FIRST_COMPLETED)
+    if not running.done():
+        _say("stopping\n")
+        running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+
+
+async def _run(settings: MeshSettings) -> None:
     async with mesh(settings):
-        sys.stdout.write(_welcome(settings))
-        sys.stdout.flush()
-        await stop
-        sys.stdout.write("stopping\n")
-        sys.stdout.flush()
+        _say(_welcome(settings))
+        await asyncio.Event().wait()
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 def _welcome(settings: MeshSettings) -> str:
     data = settings.data
-    endpoints = (data / "run" / "endpoints.json").read_text()
+    endpoints = endpoints_file(data).read_text()
     certificate = data / "pki" / OPERATOR.kind / OPERATOR.id
     return (
         f"ronghe is up, data in {data}\n{endpoints}"

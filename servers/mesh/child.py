@@ -9,10 +9,11 @@ PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Ask the kernel for a SIGTERM when the parent dies, however it dies, and become the command."""
+    """Ask the kernel for a SIGKILL when the parent dies, however it dies, and become the command."""
     parent = os.getppid()
     if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        # Every process here survives a SIGKILL, and its port is free for the next start at once.
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         sys.exit("the supervisor has ended already")
     os.execvp(sys.argv[1], sys.argv[1:])  # noqa: S606 - a command of the supervisor's own

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-import jgo
+from jgo.env import EnvironmentBuilder
+from jgo.maven import MavenContext
 
 from servers.mesh.errors import MeshError
 
@@ -39,8 +40,19 @@ def fetch() -> None:
         class_path()
     except MeshError:
         shutil.rmtree(cache_folder(), ignore_errors=True)
-        jgo.build(COORDINATES, cache_dir=cache_folder())
+        _resolve()
         class_path()
+
+
+def _resolve() -> None:
+    # A repository of its own: jars in the user's are linked, not copied, so a damaged one would come back each time.
+    context = MavenContext(repo_cache=cache_folder() / "repository")
+    try:
+        EnvironmentBuilder(context, cache_dir=cache_folder()).from_endpoint(COORDINATES)
+    except (OSError, RuntimeError) as error:
+        raise MeshError(
+            f"Kafka cannot be fetched ({error}): run `make setup` again when the network is there"
+        ) from error
 
 
 def _environments() -> Path:

@@ -89,7 +89,8 @@ class Broker:
 
     def _format(self, java: str, jars: str, properties: Path) -> None:
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        command = [java, LOGGING, "-cp", jars, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)]
+        tool = [java, LOGGING, "-cp", jars, "kafka.tools.StorageTool"]
+        command = [*tool, "format", "-t", cluster, "-c", str(properties)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         if done.returncode != 0:
             lines = (done.stderr or done.stdout).strip().splitlines() or ["no reason given"]

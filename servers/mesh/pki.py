@@ -17,9 +17,22 @@ from clients.identity import Identity
 DOMAIN = "ronghe.local"
 AUTHORITY_LIFETIME = timedelta(days=3650)
 LIFETIME = timedelta(days=365)
+# A mesh that starts replaces what has less than this to live.
+RENEWAL = timedelta(days=30)
 # Clocks differ a little between machines.
 LEEWAY = timedelta(minutes=5)
 PEM = serialization.Encoding.PEM
+SIGNS_CERTIFICATES = x509.KeyUsage(
+    key_cert_sign=True,
+    crl_sign=True,
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    encipher_only=False,
+    decipher_only=False,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +46,10 @@ class Issued:
 
 
 class Authority:
-    """`<folder>/ca.pem` with its key, and `<folder>/<kind>/<id>.pem` with `.key` for each party. What is there stays."""
+    """`<folder>/ca.pem` with its key, and `<folder>/<kind>/<id>.pem` with `.key` for each party.
+
+    What is there stays, until it soon expires.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -50,13 +66,15 @@ class Authority:
         certificate = (
             _builder(name, name, key.public_key(), AUTHORITY_LIFETIME)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(SIGNS_CERTIFICATES, critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .sign(key, hashes.SHA256())
         )
         _write_key(self.folder / "ca.key", key)
         (self.folder / "ca.pem").write_bytes(certificate.public_bytes(PEM))
 
     def issue(self, identity: Identity) -> None:
-        """A certificate for a party, unless it has one."""
+        """A certificate for a party, unless it has one that is good for some time."""
         self._issue(self.folder / identity.kind / f"{identity.id}.pem", str(identity), identity.uri(DOMAIN))
 
     def issue_broker(self) -> Path:
@@ -64,12 +82,11 @@ class Authority:
         path = self.folder / "broker" / "broker.pem"
         self._issue(path, "broker", f"spiffe://{DOMAIN}/broker/broker")
         keystore = path.with_name("keystore.pem")
-        if not keystore.exists():
-            _write_private(keystore, path.with_suffix(".key").read_bytes() + path.read_bytes())
+        _write_private(keystore, path.with_suffix(".key").read_bytes() + path.read_bytes())
         return keystore
 
     def _issue(self, path: Path, name: str, uri: str) -> None:
-        if path.exists():
+        if path.exists() and _expiry(path) > datetime.now(UTC) + RENEWAL:
             return
         path.parent.mkdir(exist_ok=True)
         key = ec.generate_private_key(ec.SECP256R1())
@@ -80,11 +97,13 @@ class Authority:
             x509.IPAddress(ip_address("127.0.0.1")),
         ]
         usages = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH])
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())  # type: ignore[arg-type]
         certificate = (
             _builder(subject, self._certificate.subject, key.public_key(), LIFETIME)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(usages, critical=False)
+            .add_extension(issuer, critical=False)
             .sign(self._key, hashes.SHA256())  # type: ignore[arg-type]  # the key is the one that was made above
         )
         # The certificate last: where it is, its key is too.
@@ -105,8 +124,11 @@ def list_certificates(folder: Path) -> Iterator[Issued]:
     """Every party's certificate."""
     for path in sorted(folder.glob("*/*.pem")):
         if path.name != "keystore.pem":
-            certificate = x509.load_pem_x509_certificate(path.read_bytes())
-            yield Issued(f"{path.parent.name}/{path.stem}", path, certificate.not_valid_after_utc)
+            yield Issued(f"{path.parent.name}/{path.stem}", path, _expiry(path))
+
+
+def _expiry(path: Path) -> datetime:
+    return x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
 
 
 def issue_all(folder: Path, identities: Iterable[Identity]) -> Authority:

@@ -1,19 +1,22 @@
 """Settings of a mesh: the command line, then RONGHE_MESH_ variables, then `<data>/settings.toml`, then defaults."""
 
+import os
 import tomllib
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from servers.mesh.errors import MeshError
+
+PREFIX = "RONGHE_MESH_"
 
 
 class MeshSettings(BaseSettings):
     """One machine's mesh."""
 
-    model_config = SettingsConfigDict(env_prefix="RONGHE_MESH_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
     data: Path = Field(default=Path(".ronghe"), description="where everything is kept")
     port_base: int = Field(default=7100, ge=0, le=65400, description="intake +1 ...; 0 for any free ports")
@@ -23,13 +26,24 @@ class MeshSettings(BaseSettings):
 
 def load_settings(data: Path | None, port_base: int | None) -> MeshSettings:
     """The settings in force; raises MeshError for one that is unknown or out of range."""
-    said = {name: value for name, value in {"data": data, "port_base": port_base}.items() if value is not None}
+    _check_variables()
+    line: dict[str, Any] = {"data": data, "port_base": port_base}
     try:
-        folder = MeshSettings(**said).data
-        return MeshSettings(**{**_file(folder / "settings.toml"), **said})
+        said = MeshSettings(**{name: value for name, value in line.items() if value is not None})
+        file = _file(said.data / "settings.toml")
+        return MeshSettings(**{**file, **said.model_dump(exclude_unset=True), "data": said.data})
+    except SettingsError as error:
+        raise MeshError(f"a setting will not do: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
         raise MeshError(f"the setting {'.'.join(map(str, first['loc']))} will not do: {first['msg']}") from error
+
+
+def _check_variables() -> None:
+    known = {PREFIX + name.upper() for name in MeshSettings.model_fields}
+    for name in os.environ:
+        if name.startswith(PREFIX) and name not in known:
+            raise MeshError(f"{name} is no setting: there are {', '.join(sorted(known))}")
 
 
 def _file(path: Path) -> dict[str, Any]:

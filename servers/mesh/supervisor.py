@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -21,6 +22,7 @@ HEALTHY_SECONDS = 60.0
 GRACE_SECONDS = 15.0
 READY_SECONDS = 45.0
 LOOK_SECONDS = 0.05
+STACK_FRAME = re.compile(r"\s+(at |\.\.\. )")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,8 @@ class Keeper:
     """Keeps one child running until it is told to stop."""
 
     child: Child
+    on_restart: Callable[[], None] | None = None
+    """Called when the child runs again, with another pid."""
     process: asyncio.subprocess.Process | None = None
     restarts: int = 0
     _stopping: bool = False
@@ -106,7 +110,11 @@ class Keeper:
             self._pause = min(self._pause * 2, LONGEST_PAUSE)
             self.restarts += 1
             self.process = await self._spawn()
+            if self.on_restart:
+                self.on_restart()
 
     def _last_line(self) -> str:
-        lines = self.child.log.read_text(errors="replace").strip().splitlines()
-        return lines[-1][:300] if lines else "it said nothing"
+        """What it said last; under a Java exception, its cause rather than where it came by."""
+        lines = self.child.log.read_text(errors="replace").splitlines()
+        said = [line for line in lines if line.strip() and not STACK_FRAME.match(line)]
+        return said[-1][:300] if said else "it said nothing"

@@ -1,15 +1,10 @@
 """Starts the whole mesh on one machine, and serves until it is told to stop."""
 
 import asyncio
-import fcntl
-import json
-import shutil
-import socket
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -17,72 +12,43 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from bridge.kafka import Admin, KafkaUnavailable
 from bridge.settings import RETENTION_MS, BridgeSettings
 from clients.channel import open_channel
-from clients.credentials import Credentials
+from clients.credentials import Credentials, CredentialsError
 from clients.identity import Identity
 from servers.catalog.catalog import Catalog
 from servers.mesh.errors import MeshError
+from servers.mesh.folder import announced, check_room, locked
 from servers.mesh.kafka import SERVICES, Broker, access
 from servers.mesh.pki import Authority, issue_all, secret_file
+from servers.mesh.ports import Ports
 from servers.mesh.settings import MeshSettings
 from servers.mesh.supervisor import Child, Keeper
 
 SUBSYSTEMS = ("intake", "governance", "department")
 OPERATOR = Identity("operator", "local")
 AUDITOR = Identity("auditor", "local")
-LEAST_FREE_BYTES = 200 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """Where everything listens."""
-
-    intake: int
-    governance: int
-    department: int
-    kafka: int
-    controller: int
-
-    @classmethod
-    def choose(cls, base: int) -> "Ports":
-        """Fixed distances from the base, or any free ones for 0. Raises MeshError when one is taken."""
-        if base == 0:
-            return cls(*_free_ports(5))
-        ports = cls(base + 1, base + 2, base + 3, base + 92, base + 93)
-        for port in (ports.intake, ports.governance, ports.department, ports.kafka, ports.controller):
-            _check_free(port)
-        return ports
-
-    def address(self, name: str) -> str:
-        """For clients."""
-        return f"127.0.0.1:{getattr(self, name)}"
 
 
 @asynccontextmanager
 async def mesh(settings: MeshSettings) -> AsyncIterator[Mapping[str, Keeper]]:
     """The running mesh; when this is left, the subsystems stop, and Kafka after them. Raises MeshError."""
     data = settings.data
-    with _locked(data):
-        _check_disk(data)
+    with locked(data):
+        check_room(data)
         ports = Ports.choose(settings.port_base)
         authority = _authority(settings)
         keepers: dict[str, Keeper] = {}
         try:
             await _start_kafka(settings, ports, authority, keepers)
             await _start_subsystems(settings, ports, keepers)
-            endpoints = _write_endpoints(data, ports, keepers)
-            try:
+            with announced(data, ports, keepers):
                 yield keepers
-            finally:
-                endpoints.unlink(missing_ok=True)
         finally:
             await asyncio.gather(*(keepers[name].stop() for name in SUBSYSTEMS if name in keepers))
             if "kafka" in keepers:
                 await keepers["kafka"].stop()
 
 
-async def _start_kafka(
-    settings: MeshSettings, ports: Ports, authority: Authority, keepers: dict[str, Keeper]
-) -> None:
+async def _start_kafka(settings: MeshSettings, ports: Ports, authority: Authority, keepers: dict[str, Keeper]) -> None:
     broker = Broker(settings.data / "kafka", ports.kafka, ports.controller)
     command = await asyncio.to_thread(broker.prepare, authority)
     admin = Admin(access(broker.address, authority.folder, SERVICES[1]))
@@ -96,17 +62,27 @@ async def _start_kafka(
 
     keepers["kafka"] = Keeper(Child("kafka", command, {}, settings.data / "log" / "kafka.log", is_ready))
     await keepers["kafka"].start()
-    retention = {"retention.ms": str(RETENTION_MS)}
-    await asyncio.to_thread(admin.ensure_topic, BridgeSettings(), 1, retention)
+    await asyncio.to_thread(_ensure_topic, admin)
+
+
+def _ensure_topic(admin: Admin) -> None:
+    try:
+        admin.ensure_topic(BridgeSettings(), 1, {"retention.ms": str(RETENTION_MS)})
+    except KafkaUnavailable as error:
+        raise MeshError(f"Kafka cannot make its topic: {error}") from error
 
 
 async def _start_subsystems(settings: MeshSettings, ports: Ports, keepers: dict[str, Keeper]) -> None:
+    try:
+        operator = Credentials.load(settings.data / "pki", OPERATOR)
+    except CredentialsError as error:
+        raise MeshError(f"{error}; without {settings.data / 'pki'} the next start makes new ones") from error
     for name in SUBSYSTEMS:
-        keepers[name] = Keeper(_subsystem(name, settings, ports))
+        keepers[name] = Keeper(_subsystem(name, settings, ports, operator))
     await asyncio.gather(*(keepers[name].start() for name in SUBSYSTEMS))
 
 
-def _subsystem(name: str, settings: MeshSettings, ports: Ports) -> Child:
+def _subsystem(name: str, settings: MeshSettings, ports: Ports, operator: Credentials) -> Child:
     data = settings.data.resolve()
     peer = {"intake": "governance", "governance": "intake"}.get(name, "")
     (data / "db").mkdir(exist_ok=True)
@@ -124,7 +100,7 @@ def _subsystem(name: str, settings: MeshSettings, ports: Ports) -> Child:
         "RONGHE_SAMPLING": str(settings.sampling),
     }
     command = [sys.executable, "-m", f"servers.{name}"]
-    is_ready = _Probe(ports.address(name), data / "pki").is_serving
+    is_ready = _Probe(ports.address(name), operator).is_serving
     return Child(name, command, environment, data / "log" / f"{name}.log", is_ready)
 
 
@@ -133,10 +109,10 @@ class _Probe:
     """Asks a subsystem's health service."""
 
     address: str
-    pki: Path
+    operator: Credentials
 
     async def is_serving(self) -> bool:
-        async with open_channel(self.address, Credentials.load(self.pki, OPERATOR)) as channel:
+        async with open_channel(self.address, self.operator) as channel:
             stub = health_pb2_grpc.HealthStub(channel)
             try:
                 answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=1)
@@ -151,59 +127,3 @@ def _authority(settings: MeshSettings) -> Authority:
     identities += [Identity(kind, intake) for intake in settings.intakes for kind in ("intake", "terminal")]
     identities += [Identity("organ", organ.id) for organ in Catalog.load().organs.values()]
     return issue_all(settings.data / "pki", [*identities, OPERATOR, AUDITOR])
-
-
-def _write_endpoints(data: Path, ports: Ports, keepers: Mapping[str, Keeper]) -> Path:
-    path = data / "run" / "endpoints.json"
-    path.parent.mkdir(exist_ok=True)
-    found = {name: {"address": ports.address(name), "pid": keeper.pid} for name, keeper in keepers.items()}
-    new = path.with_suffix(".new")
-    new.write_text(json.dumps(found, indent=2) + "\n")
-    new.rename(path)
-    return path
-
-
-@contextmanager
-def _locked(data: Path) -> Iterator[None]:
-    """One mesh at a time on a data directory; the lock goes with the process."""
-    try:
-        data.mkdir(parents=True, exist_ok=True)
-        file = (data / "lock").open("w")
-    except OSError as error:
-        raise MeshError(f"the data directory {data} cannot be written: {error.strerror}; name another with --data") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise MeshError(f"a mesh runs on {data} already: stop it, or name another directory with --data") from error
-        # What a mesh that was killed left behind.
-        (data / "run" / "endpoints.json").unlink(missing_ok=True)
-        yield
-
-
-def _check_disk(data: Path) -> None:
-    free = shutil.disk_usage(data).free
-    if free < LEAST_FREE_BYTES:
-        raise MeshError(
-            f"only {free // 1_000_000} MB are free for {data}, {LEAST_FREE_BYTES // 1_000_000} MB are needed: make room"
-        )
-
-
-def _check_free(port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise MeshError(f"port {port} is taken: free it, or choose other ports with --port-base") from error
-
-
-def _free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()

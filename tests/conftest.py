@@ -1,0 +1,14 @@
+"""What tests of more than one tier share."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.broker import RunningBroker, running_broker
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBroker]:
+    """One broker for the whole session, without topics; a test names its own."""
+    with running_broker(tmp_path_factory.mktemp("broker")) as running:
+        yield running

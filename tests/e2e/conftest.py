@@ -1,0 +1,34 @@
+import asyncio
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from clients.demo.plan import Desk
+from clients.demo.run import find_desks
+from clients.identity import Identity
+from servers.mesh.pki import issue_all
+from tests.e2e.drive import Mesh, running_mesh
+
+STRANGERS = (Identity("intake", "elsewhere"), Identity("terminal", "elsewhere"))
+
+
+@pytest.fixture(scope="session")
+def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
+    """One mesh for all tests, stopped in good order at the end."""
+    with running_mesh(tmp_path_factory.mktemp("mesh")) as started:
+        issue_all(started.pki, STRANGERS)
+        yield started
+        status, output, errors = started.stop()
+    assert (status, errors) == (0, "")
+    assert output.endswith("stopping\n")
+
+
+@pytest.fixture(scope="session")
+def desks(mesh: Mesh) -> Sequence[Desk]:
+    """Different organs, each with an item that it leads."""
+
+    async def find() -> Sequence[Desk]:
+        async with mesh.intake() as terminal:
+            return await find_desks(terminal)
+
+    return asyncio.run(find())

@@ -1,0 +1,97 @@
+from collections import defaultdict
+from collections.abc import Sequence
+from uuid import UUID
+
+from confluent_kafka import KafkaError, Message, Producer
+
+from clients.demo.plan import Desk, Ending
+from clients.identity import Identity
+from ronghe.event.v1 import event_pb2
+from tests.e2e.drive import Mesh, play, stories
+from tests.e2e.topic import TOPIC, access, consumer, header, read_topic
+
+SERVICE = Identity("service", "governance-01")
+HEADERS = {
+    "content-type",
+    "ce_specversion",
+    "ce_id",
+    "ce_source",
+    "ce_type",
+    "ce_time",
+    "ce_subject",
+    "ce_streamversion",
+    "ce_causes",
+    "traceparent",
+}
+
+
+async def test_a_case_lies_on_one_partition_in_order_as_cloud_events(mesh: Mesh, desks: Sequence[Desk]) -> None:
+    told = stories(desks, Ending)
+    await play(mesh, told)
+
+    messages = read_topic(mesh)
+
+    partitions = defaultdict(set)
+    for message in messages:
+        _assert_is_cloud_event(message)
+        partitions[message.key()].add(message.partition())
+    assert {len(found) for found in partitions.values()} == {1}
+    assert len(set().union(*partitions.values())) > 1
+    assert {story.case_id.encode() for story in told} <= set(partitions)
+
+
+async def test_versions_of_a_stream_grow_and_causes_come_first(mesh: Mesh, desks: Sequence[Desk]) -> None:
+    await play(mesh, stories(desks, [Ending.PAUSED, Ending.WITHDRAWN]))
+
+    versions: dict[str, int] = {}
+    seen: set[str] = set()
+    for message in read_topic(mesh):
+        event_id, stream = header(message, "ce_id"), header(message, "ce_subject")
+        if event_id in seen:
+            # Published again, because a publisher was killed before it knew that it had.
+            continue
+        seen.add(event_id)
+        version = int(header(message, "ce_streamversion"))
+        assert version > versions.get(stream, 0), stream
+        versions[stream] = version
+        assert {cause for cause in header(message, "ce_causes").split(",") if cause} <= seen
+
+
+def test_an_organ_cannot_read_the_topic(mesh: Mesh, desks: Sequence[Desk]) -> None:
+    with consumer(mesh, Identity("organ", desks[0].organ.id)) as reader:
+        found = reader.list_topics(TOPIC, timeout=10).topics[TOPIC]
+        assert found.error is not None
+        assert found.error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED
+
+
+def test_an_organ_cannot_write_to_the_topic(mesh: Mesh, desks: Sequence[Desk]) -> None:
+    before = len(read_topic(mesh))
+    errors: list[KafkaError | None] = []
+    writer = Producer(access(mesh, Identity("organ", desks[0].organ.id)) | {"message.timeout.ms": 5_000})
+
+    writer.produce(TOPIC, b"forged", key=b"forged", on_delivery=lambda error, message: errors.append(error))
+    writer.flush(10)
+
+    (error,) = errors
+    assert error is not None
+    assert error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED
+    assert len(read_topic(mesh)) == before
+
+
+def _assert_is_cloud_event(message: Message) -> None:
+    assert {name for name, _ in message.headers() or ()} == HEADERS
+    assert header(message, "ce_specversion") == "1.0"
+    assert header(message, "content-type") == "application/protobuf"
+    case_id = (message.key() or b"").decode()
+    assert str(UUID(case_id)) == case_id
+    assert header(message, "ce_subject").endswith(case_id)
+    assert header(message, "traceparent").split("-")[1] == UUID(case_id).hex
+    kind = header(message, "ce_type")
+    fact = getattr(event_pb2, kind.removeprefix("ronghe.event.v1."))()
+    fact.ParseFromString(message.value() or b"")
+    assert fact.HasField("occurred_at")
+    said_by = "intake-01" if kind.rpartition(".")[2] in SAID_BY_INTAKE else "department-01"
+    assert header(message, "ce_source") == said_by
+
+
+SAID_BY_INTAKE = ("Submitted", "Supplemented", "WithdrawalRequested")

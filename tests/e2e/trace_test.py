@@ -1,0 +1,127 @@
+import asyncio
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+import pytest
+
+from clients.demo.plan import Desk, Ending
+from clients.telemetry import event_span_id, trace_id
+from clients.telemetry.spans import Span
+from clients.telemetry.store import read_trace
+from clients.telemetry.tree import faults
+from ronghe.case.v1 import case_pb2
+from ronghe.case.v1 import case_service_pb2 as cases
+from tests.e2e.drive import OPERATOR, SAID_BY_INTAKE, Mesh, counter, planned, play, stories, until
+
+EVENT, TOPIC = "ronghe.event.v1.", "ronghe.cases.v1"
+HUMAN_SECONDS = 2.0
+
+
+@pytest.mark.parametrize("ending", Ending, ids=lambda ending: ending.name.lower())
+async def test_the_trace_of_a_finished_case_is_one_tree_with_every_hop(
+    mesh: Mesh, desks: Sequence[Desk], ending: Ending
+) -> None:
+    told = stories(desks, [ending])
+    await play(mesh, told)
+
+    spans = await _trace(mesh, told[0].case_id)
+
+    (root,) = [span for span in spans if span.parent is None]
+    assert root.name == f"{EVENT}Submitted"
+    events = {span.name.removeprefix(EVENT): span for span in spans if span.name.startswith(EVENT)}
+    assert sorted(events) == planned(told[0])
+    for name, event in events.items():
+        hops = sorted(_hops(spans, event))
+        said_by_intake = name in SAID_BY_INTAKE.get(ending, ("Submitted",))
+        assert hops == sorted(HOPS_FROM_INTAKE if said_by_intake else _hops_from_lead(name)), name
+
+
+async def test_spans_stand_for_the_events_of_the_journal(mesh: Mesh, desks: Sequence[Desk]) -> None:
+    told = stories(desks, [Ending.CORRECTED])
+    await play(mesh, told)
+
+    spans = {span.context.span_id: span for span in await _trace(mesh, told[0].case_id)}
+
+    rows = mesh.rows("governance", "SELECT event_id, type, causes FROM journal WHERE case_id = ?", told[0].case_id)
+    for event_id, kind, causes in rows:
+        span = spans[event_span_id(UUID(event_id))]
+        assert span.name == kind
+        parents = [event_span_id(UUID(cause)) for cause in causes.split(",") if cause]
+        assert span.parent == (parents[0] if parents else None)
+
+
+async def test_no_span_lasts_while_a_person_thinks(mesh: Mesh, desks: Sequence[Desk]) -> None:
+    async with counter(mesh, desks[0]) as here, here.listening():
+        case_id = (await here.submit()).case_id
+        await here.delivered(case_id)
+        await asyncio.sleep(HUMAN_SECONDS)
+        await here.accept(case_id)
+        await asyncio.sleep(HUMAN_SECONDS)
+        await here.deny(case_id)
+        await here.at_intake(case_id, case_pb2.STATE_CLOSED)
+
+    spans = await _trace(mesh, case_id)
+
+    assert max(span.end_ns - span.start_ns for span in spans) / 1e9 < HUMAN_SECONDS
+    assert (spans[-1].end_ns - spans[0].start_ns) / 1e9 > 2 * HUMAN_SECONDS
+
+
+HOPS_FROM_INTAKE = (
+    "deliver service intake-01",
+    f"send {TOPIC} governance-01",
+    f"process {TOPIC} department-01",
+    "deliver organ department-01",
+)
+
+
+def _hops_from_lead(name: str) -> Sequence[str]:
+    """What an organ did itself it need not be told; what followed at its server it is told."""
+    told = ("deliver organ department-01",) if name in REACTIONS else ()
+    return (
+        *told,
+        f"send {TOPIC} department-01",
+        f"process {TOPIC} governance-01",
+        "deliver service governance-01",
+        "deliver intake intake-01",
+    )
+
+
+REACTIONS = ("Withdrawn", "WithdrawalDeclined", "SupplementReceived")
+
+
+def _hops(spans: Sequence[Span], event: Span) -> list[str]:
+    """What carried one event, each as its span's name and the process."""
+    below: Mapping[int | None, list[Span]] = {
+        parent: [span for span in spans if span.parent == parent] for parent in {span.parent for span in spans}
+    }
+    carried = [span for span in below.get(event.context.span_id, ()) if not span.name.startswith(EVENT)]
+    carried += [span for sent in carried for span in below.get(sent.context.span_id, ())]
+    return [f"{span.name} {span.service}" for span in carried]
+
+
+async def _trace(mesh: Mesh, case_id: str) -> Sequence[Span]:
+    """The trace without fault; spans are exported in the background, a moment after what they tell of."""
+    spans: Sequence[Span] = ()
+    wanted = await _expected(mesh, case_id)
+
+    def is_whole() -> bool:
+        nonlocal spans
+        spans = read_trace(mesh.data / "spans", trace_id(case_id))
+        return len(spans) >= wanted and faults(spans) == []
+
+    try:
+        await until(is_whole, "the trace is whole", 5)
+    except AssertionError:
+        pytest.fail(f"{len(spans)} spans of {wanted}, {faults(spans)}")
+    return spans
+
+
+async def _expected(mesh: Mesh, case_id: str) -> int:
+    """So many spans: each event, its publication and its arrival, and each delivery that was acknowledged."""
+    found = 0
+    for name in ("intake", "governance", "department"):
+        async with mesh.client(name, OPERATOR) as client:
+            located = await client.cases.locate_case(cases.LocateCaseRequest(case_id=case_id))
+        found += 3 * sum(event.arrival == cases.EventLocation.ARRIVAL_OWN for event in located.events)
+        found += sum(delivery.HasField("acknowledged_at") for event in located.events for delivery in event.deliveries)
+    return found

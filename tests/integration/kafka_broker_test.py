@@ -1,0 +1,147 @@
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from bridge.kafka import Admin, Delivered, Incoming, KafkaAccess, KafkaUnavailable, Outgoing, Publisher, Subscriber
+from bridge.settings import BridgeSettings
+from clients.identity import Identity
+from servers.mesh.errors import MeshError
+from servers.mesh.kafka import SERVICES, Broker
+from servers.mesh.pki import Authority
+from servers.mesh.ports import free_ports
+from servers.mesh.supervisor import Child, Keeper
+from tests.broker import RunningBroker, running_broker
+
+GOVERNANCE, DEPARTMENT = Identity("service", "governance-01"), Identity("service", "department-01")
+STRANGERS = [
+    Identity("service", "elsewhere-01"),
+    Identity("organ", "fire-500103"),
+    Identity("intake", "yukuaiban"),
+    Identity("operator", "local"),
+    # A name alone does not make a broker of a party.
+    Identity("organ", "broker"),
+]
+
+
+@pytest.fixture
+def settings() -> BridgeSettings:
+    """A topic of the test's own."""
+    return BridgeSettings(topic=f"test.{uuid4().hex}", partitions=3)
+
+
+def make_topic(broker: RunningBroker, settings: BridgeSettings) -> Admin:
+    admin = Admin(broker.access(GOVERNANCE))
+    admin.ensure_topic(settings, 1, {"retention.ms": "60000"})
+    return admin
+
+
+async def publish(access: KafkaAccess, settings: BridgeSettings, *values: bytes) -> Sequence[Delivered]:
+    publisher = Publisher(access, settings)
+    try:
+        return await publisher.publish([Outgoing(b"one case", value, [("ce_id", value)]) for value in values])
+    finally:
+        await asyncio.to_thread(publisher.close)
+
+
+def consume(access: KafkaAccess, settings: BridgeSettings, count: int) -> list[Incoming]:
+    subscriber = Subscriber(access, settings, uuid4().hex, lambda _: None, lambda _: None)
+    found: list[Incoming] = []
+    try:
+        while len(found) < count:
+            found += subscriber.consume()
+    finally:
+        subscriber.close()
+    return found
+
+
+async def test_what_one_service_writes_another_reads_in_order(broker: RunningBroker, settings: BridgeSettings) -> None:
+    make_topic(broker, settings)
+    delivered = await publish(broker.access(GOVERNANCE), settings, b"first", b"second")
+    assert [place.offset for place in delivered] == [0, 1]
+    found = await asyncio.to_thread(consume, broker.access(DEPARTMENT), settings, 2)
+    assert [(message.key, message.value) for message in found] == [(b"one case", b"first"), (b"one case", b"second")]
+    assert {message.partition for message in found} == {place.partition for place in delivered}
+
+
+def test_a_topic_that_is_there_stays_the_same_topic(broker: RunningBroker, settings: BridgeSettings) -> None:
+    admin = make_topic(broker, settings)
+    made = admin.topic_id(settings.topic)
+    make_topic(broker, settings)
+    assert admin.topic_id(settings.topic) == made
+
+
+@pytest.mark.parametrize("stranger", STRANGERS, ids=str)
+async def test_nobody_but_the_services_writes(
+    broker: RunningBroker, settings: BridgeSettings, stranger: Identity
+) -> None:
+    make_topic(broker, settings)
+    with pytest.raises(KafkaUnavailable, match="Topic authorization failed"):
+        await publish(broker.access(stranger), settings, b"forged")
+
+
+@pytest.mark.parametrize("stranger", STRANGERS, ids=str)
+async def test_nobody_but_the_services_reads(
+    broker: RunningBroker, settings: BridgeSettings, stranger: Identity
+) -> None:
+    make_topic(broker, settings)
+    (place,) = await publish(broker.access(GOVERNANCE), settings, b"secret")
+    places = {place.partition: place.offset}
+    assert Admin(broker.access(DEPARTMENT)).events_at(settings.topic, places) == {place.partition: "secret"}
+    with pytest.raises(KafkaUnavailable, match="authorization failed"):
+        Admin(broker.access(stranger)).events_at(settings.topic, places)
+
+
+def test_a_service_certificate_of_another_authority_is_refused(broker: RunningBroker, tmp_path: Path) -> None:
+    Authority(tmp_path).issue(GOVERNANCE)
+    certificate = tmp_path / "service" / "governance-01.pem"
+    access = KafkaAccess(broker.bootstrap, broker.pki / "ca.pem", certificate, certificate.with_suffix(".key"))
+    with pytest.raises(KafkaUnavailable):
+        Admin(access).wait_ready(2)
+
+
+def test_without_tls_the_broker_does_not_answer(broker: RunningBroker) -> None:
+    with pytest.raises(KafkaUnavailable):
+        Admin(KafkaAccess(broker.bootstrap)).wait_ready(2)
+
+
+async def test_a_topic_that_nobody_made_is_not_made_by_writing_to_it(
+    broker: RunningBroker, settings: BridgeSettings
+) -> None:
+    with pytest.raises(KafkaUnavailable, match="Unknown topic"):
+        await publish(broker.access(GOVERNANCE), settings, b"lost")
+
+
+@pytest.mark.parametrize("end", ["terminate", "kill"])
+async def test_what_was_acknowledged_is_there_after_the_broker_ends_and_starts_on_other_ports(
+    tmp_path: Path, settings: BridgeSettings, end: str
+) -> None:
+    with running_broker(tmp_path) as first:
+        topic = make_topic(first, settings).topic_id(settings.topic)
+        await publish(first.access(GOVERNANCE), settings, b"kept")
+        getattr(first.process, end)()
+        first.process.wait(30)
+    with running_broker(tmp_path) as second:
+        assert second.bootstrap != first.bootstrap
+        assert Admin(second.access(GOVERNANCE)).topic_id(settings.topic) == topic
+        (found,) = await asyncio.to_thread(consume, second.access(DEPARTMENT), settings, 1)
+        assert found.value == b"kept"
+
+
+async def test_a_broker_that_cannot_start_says_why_in_its_own_words(tmp_path: Path) -> None:
+    broker = Broker(tmp_path / "kafka", *free_ports(2))
+    command = broker.prepare(Authority(tmp_path / "pki"))
+    (tmp_path / "kafka" / "data" / "meta.properties").write_text("cluster.id=damaged\n")
+
+    async def is_ready() -> bool:
+        return False
+
+    keeper = Keeper(Child("kafka", command, {}, tmp_path / "kafka.log", is_ready))
+    with pytest.raises(MeshError, match=r"kafka ended at its start: .*meta\.properties"):
+        await keeper.start()
+
+
+def test_every_subsystem_has_its_service_identity() -> None:
+    assert {GOVERNANCE.id, DEPARTMENT.id} < set(SERVICES)
