@@ -1,9 +1,9 @@
 """Completed plain cases a second, with everything on: `python -m benchmarks.cases`.
 
 A case is completed when the intake system has the decision in its inbox: application -> intake -> center -> Kafka ->
-organ -> acceptance and decision -> Kafka -> center -> intake. The load comes from one process on the same machine, closed
-loop, so many cases at a time. The control is a bare unary call (health check) to the intake server over the same kind of
-channel, before and after: where it moves, the machine did.
+organ -> acceptance and decision -> Kafka -> center -> intake. The load comes from one process on the same machine, in
+a closed loop, so many cases at a time. The control is a bare unary call (health check) to the intake server over the
+same kind of channel, before and after: where it moves, the machine did.
 """
 
 import argparse
@@ -15,7 +15,6 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from statistics import quantiles
 
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
@@ -43,7 +42,9 @@ ORGANS = 10
 class Load:
     """Keeps so many cases under way, and counts those that complete."""
 
-    def __init__(self, terminal: IntakeClient, receiver: IntakeClient, desks: Sequence[Desk], at_once: int, bulk: bool) -> None:
+    def __init__(
+        self, terminal: IntakeClient, receiver: IntakeClient, desks: Sequence[Desk], at_once: int, bulk: bool
+    ) -> None:
         self._terminal = terminal
         self._receiver = receiver
         self._desks = desks
@@ -85,7 +86,9 @@ class Load:
 
     async def _grant(self, organ: DepartmentClient, case_id: str) -> None:
         accepted = await organ.accept_application(
-            department.AcceptApplicationRequest(case_id=case_id, actor=OFFICER, judgement=Judgement(reason="不涉及其他部门"))
+            department.AcceptApplicationRequest(
+                case_id=case_id, actor=OFFICER, judgement=Judgement(reason="不涉及其他部门")
+            )
         )
         granted = department.DecideApplicationRequest.Granted(certificate_number=case_id[:8])
         await organ.decide_application(
@@ -106,7 +109,9 @@ class Load:
 
 async def echo(here: Stage) -> float:
     """Bare unary calls a second."""
-    async with open_channel(here.addresses["intake"], Credentials.load(here.pki, Identity("terminal", INTAKE))) as channel:
+    async with open_channel(
+        here.addresses["intake"], Credentials.load(here.pki, Identity("terminal", INTAKE))
+    ) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         request, count, end = health_pb2.HealthCheckRequest(), 0, time.monotonic() + ECHO_SECONDS
 

@@ -197,9 +197,7 @@ class _Session:
         partition, _, offset = item.source.rpartition("/")
         self._consumer.spans.record(
             f"process {self._settings.topic}",
-            SpanContext(
-                trace_id(record.case_id), hop_span_id(record.event_id, f"process {self._consumer.origin}")
-            ),
+            SpanContext(trace_id(record.case_id), hop_span_id(record.event_id, f"process {self._consumer.origin}")),
             parent=hop_span_id(record.event_id, SEND),
             kind="consumer",
             start_ns=received,

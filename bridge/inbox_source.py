@@ -1,4 +1,4 @@
-"""The inbox source: pulls what another subsystem has for this one into the journal, and acknowledges after the commit."""
+"""The inbox source: pulls what another subsystem has for this one, and acknowledges what the journal has."""
 
 import asyncio
 from collections.abc import Sequence

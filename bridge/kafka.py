@@ -312,9 +312,7 @@ class Admin:
 
     def topic_id(self, topic: str) -> str:
         """The id the topic got when it was made: another one means another topic of the same name."""
-        (described,) = self._client.describe_topics(
-            TopicCollection([topic]), request_timeout=ADMIN_SECONDS
-        ).values()
+        (described,) = self._client.describe_topics(TopicCollection([topic]), request_timeout=ADMIN_SECONDS).values()
         try:
             return str(described.result(ADMIN_SECONDS).topic_id)
         except (KafkaException, TimeoutError) as error:

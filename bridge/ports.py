@@ -57,7 +57,10 @@ class Outbox(Protocol):
     """The journal, as the relay sees it."""
 
     async def unpublished(self, after: int, limit: int) -> tuple[Sequence[Record], int]:
-        """Rows to publish behind a position, in order (own ones and those from an inbox), and up to where was looked."""
+        """Rows to publish behind a position, in order, and up to where was looked.
+
+        They are own rows and those that arrived by an inbox; those from Kafka are there already.
+        """
 
     async def wait_beyond(self, position: int) -> None:
         """Return when the journal may have grown beyond the position; at the latest after a second."""

@@ -122,9 +122,7 @@ class _Pass:
             self._record_span(record, place, started)
 
     async def _advance(self, record: Record, place: Delivered) -> None:
-        self._last = Checkpoint(
-            record.position, self._topic_id, place.partition, place.offset, str(record.event_id)
-        )
+        self._last = Checkpoint(record.position, self._topic_id, place.partition, place.offset, str(record.event_id))
         keep = self._last.position - self._kept >= self._settings.checkpoint_rows or self._kept == 0
         await self._outbox.advance(self._last, keep=keep)
         self._kept = self._last.position if keep else self._kept

@@ -19,7 +19,9 @@ class BridgeSettings(BaseModel):
     # Retry on failure (失败重试).
     retry_first_seconds: float = Field(default=0.2, gt=0, description="retry: pause after the first failure")
     retry_longest_seconds: float = Field(default=5.0, gt=0, description="retry: longest pause between attempts")
-    check_seconds: float = Field(default=5.0, gt=0, description="retry: how often the topic is checked for lost records")
+    check_seconds: float = Field(
+        default=5.0, gt=0, description="retry: how often the topic is checked for lost records"
+    )
 
     # Asynchronous sending (异步发送).
     in_flight: int = Field(default=5, ge=1, le=5, description="asynchronous: requests under way to a broker")

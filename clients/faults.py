@@ -1,4 +1,4 @@
-"""How an unexpected exception is logged: what kind it is and where it arose, never its text, which may hold personal data."""
+"""How an unexpected exception is logged: its kind and where it arose, never its text, which may hold personal data."""
 
 import traceback
 from typing import TypedDict

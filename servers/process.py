@@ -36,7 +36,10 @@ def _ended(task: "asyncio.Task[None]") -> None:
     if task.cancelled():
         return
     error = task.exception()
-    log.error("process.work_ended", work=task.get_name(), **(fault(error) if error else {}))
+    if error is None:
+        log.error("process.work_ended")
+    else:
+        log.error("process.work_failed", **fault(error))
     os.kill(os.getpid(), signal.SIGTERM)
 
 

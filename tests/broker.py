@@ -1,4 +1,4 @@
-"""A real Kafka broker for tests, as `ronghe up` runs it: TLS, client certificates, and only services may read or write."""
+"""A real Kafka broker for tests, as `ronghe up` runs it: with certificates, and only services may read or write."""
 
 import subprocess
 import sys

@@ -3,15 +3,16 @@
 import asyncio
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from clients.demo.plan import Ending
 from clients.demo.report import show_case, show_latencies, show_outcomes, show_reach
 from clients.demo.run import play
 from clients.demo.stage import Stage, StageError, stage
-from clients.demo.plan import Ending
 from clients.demo.story import Story
 
 # Spans are exported in the background: a moment until those of the last case are in the store.
@@ -50,6 +51,6 @@ def _progress(console: Console) -> Progress:
     )
 
 
-def _shown(stories: list[Story]) -> Story:
+def _shown(stories: Sequence[Story]) -> Story:
     """A case with much to see, that went well where one did."""
     return min(stories, key=lambda story: (bool(story.problem), story.ending is not Ending.CORRECTED))

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from itertools import islice
@@ -13,11 +12,9 @@ from clients.demo.plan import Desk, endings
 from clients.demo.stage import Stage
 from clients.demo.story import Cast, Play, Story, describe
 from clients.department import DepartmentClient
-from clients.errors import RongheError
 from clients.identity import Identity
 from clients.intake import IntakeClient
 from clients.subsystem import SubsystemClient
-from ronghe.catalog.v1 import catalog_pb2
 from ronghe.catalog.v1 import catalog_service_pb2 as catalog
 from ronghe.event.v1 import event_pb2
 

@@ -53,7 +53,9 @@ def _wait(mesh: "subprocess.Popen[str]", endpoints: Path) -> None:
         if mesh.poll() is not None:
             raise StageError(mesh.communicate()[1].strip() or "the mesh ended before it was ready")
         if time.monotonic() > end:
-            raise StageError(f"the mesh was not ready within {START_SECONDS:.0f} s: see {endpoints.parent.parent / 'log'}")
+            raise StageError(
+                f"the mesh was not ready within {START_SECONDS:.0f} s: see {endpoints.parent.parent / 'log'}"
+            )
         time.sleep(0.05)
 
 

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import datetime
 
 from clients.demo.plan import Desk, Ending
 from clients.department import DepartmentClient
@@ -128,7 +128,9 @@ class Play:
         )
 
     async def _correct(self) -> None:
-        defect = department.Defect(subject="申请表", defect="未签字", required="补签后的申请表", basis="行政许可法 第三十二条")
+        defect = department.Defect(
+            subject="申请表", defect="未签字", required="补签后的申请表", basis="行政许可法 第三十二条"
+        )
         notice = (
             await self._organ.request_correction(
                 department.RequestCorrectionRequest(case_id=self._story.case_id, actor=OFFICER, defects=[defect])
@@ -157,7 +159,7 @@ class Play:
             request.denied.reasons.append("不符合法定条件")
             request.denied.remedies = REMEDIES
         else:
-            today = date.today()
+            today = datetime.now().astimezone()
             request.granted.certificate_number = f"DEMO-{today:%Y}-{self._story.number:06}"
             valid_from = request.granted.valid_from
             valid_from.year, valid_from.month, valid_from.day = today.year, today.month, today.day

@@ -91,9 +91,7 @@ class SpanQueue:
         if len(self._queue) >= MAX_QUEUED:
             self.dropped += 1
             return
-        self._queue.append(
-            Span(name, context, parent, kind, start_ns, end_ns, attributes, links, error, self._service)
-        )
+        self._queue.append(Span(name, context, parent, kind, start_ns, end_ns, attributes, links, error, self._service))
 
     def close(self, seconds: float = 5.0) -> None:
         """Export what waits, for so long at most."""

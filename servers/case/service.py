@@ -113,7 +113,7 @@ def _line(case: case_pb2.Case) -> case_pb2.Case:
     """A case as a list shows it."""
     redact(case)
     for name in ("documents", "steps", "supplements"):
-        case.ClearField(name)  # type: ignore[arg-type]  # names of the message's own fields
+        case.ClearField(name)
     return case
 
 

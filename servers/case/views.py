@@ -87,7 +87,7 @@ class CaseView:
         return [self.case_of(row.snapshot) for row in connection.execute(statement)]
 
     def own(self, caller: Identity, scope: "Scope.ValueType") -> Sequence[ColumnElement[bool]]:
-        """What bounds the caller: an organ to what it leads, an intake system and its terminals to what they handed in."""
+        """What bounds the caller: an organ sees what it leads, intake systems and terminals what they handed in."""
         if scope == Scope.SCOPE_ALL:
             return ()
         column = self.table.c.lead_id if caller.kind == "organ" else self.table.c.intake_id

@@ -72,9 +72,7 @@ class Catalog:
         """The version of an item in force on a day. Raises Refused: ITEM_NOT_FOUND, ITEM_NOT_IN_FORCE."""
         item = self._in_force(self._versions_of(code), on)
         if item is None:
-            raise Refused(
-                Reason.REASON_ITEM_NOT_IN_FORCE, f"{code} is not offered on {_day(on)}", {"item_code": code}
-            )
+            raise Refused(Reason.REASON_ITEM_NOT_IN_FORCE, f"{code} is not offered on {_day(on)}", {"item_code": code})
         return item
 
     def item_version(self, code: str, version: int) -> ServiceItem:
@@ -129,9 +127,7 @@ class Catalog:
             raise self._not_resolved(department, division, tier, found)
         return found[0]
 
-    def _not_resolved(
-        self, department: str, division: str, tier: "Tier.ValueType", found: Sequence[Organ]
-    ) -> Refused:
+    def _not_resolved(self, department: str, division: str, tier: "Tier.ValueType", found: Sequence[Organ]) -> Refused:
         names = ", ".join(organ.id for organ in found)
         tier_name = Tier.Name(tier).removeprefix("TIER_")
         problem = f"several organs do: {names}" if found else "no organ does; name a division that lies lower or higher"
@@ -165,9 +161,7 @@ class Catalog:
 
     def proposed_collaborators(self, application: Application) -> list[str]:
         """Ids of the item's rules that say, for this form and place, whom to ask before the decision."""
-        context = context_of(
-            application.item.form, application.form, application.division, application.lead.tier
-        )
+        context = context_of(application.item.form, application.form, application.division, application.lead.tier)
         return [
             rule.id
             for rule in application.item.collaborators

@@ -35,6 +35,10 @@ def faults_of(item: ServiceItem, serves: Serves) -> Iterator[str]:
         yield "its form declares a field twice"
     if item.case_type == CASE_TYPE_IMMEDIATE and item.collaborators:
         yield "an immediate item has no time to ask collaborators"
+    yield from _faults_of_rules(item, serves)
+
+
+def _faults_of_rules(item: ServiceItem, serves: Serves) -> Iterator[str]:
     for rule in item.tier_rules:
         fault = fault_of(rule.when, item.form)
         if fault:

@@ -25,10 +25,13 @@ def supplement(case: case_pb2.Case, command: pb.SupplementApplicationRequest, no
         occurred_at=command.occurred_at,
         actor=command.actor,
         supplement=case_pb2.Supplement(
-            notice_number=command.notice_number, answers=command.answers, supplied_at=command.occurred_at
+            notice_number=command.notice_number,
+            answers=command.answers,
+            supplied_at=command.occurred_at,
+            personal=command.personal if command.HasField("personal") else None,
         ),
-        personal=command.personal if command.HasField("personal") else None,
         lead_id=case.application.lead.id,
+        state=case.state,
     )
 
 

@@ -84,8 +84,8 @@ class ApplicationStream:
                     voucher=fact.voucher,
                     query_code=self.codes.code(record.case_id),
                 )
-            case event.Supplemented():
-                return pb.SupplementApplicationResponse()
+            case event.Supplemented(state=state):
+                return pb.SupplementApplicationResponse(state=state)
             case event.WithdrawalRequested():
                 return pb.RequestWithdrawalResponse(withdrawal=case_pb2.WITHDRAWAL_STATUS_REQUESTED)
             case _:

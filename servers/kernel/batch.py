@@ -1,4 +1,4 @@
-"""One transaction's work, in memory: states are loaded once, units change them in turn, everything is written at the end."""
+"""One transaction's work, in memory: states are loaded once, units change them in turn, all is written at the end."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence

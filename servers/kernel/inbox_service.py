@@ -89,7 +89,7 @@ async def _listen(session: InboxSession, requests: AsyncIterator[pb.OpenInboxReq
     try:
         async for request in requests:
             if request.WhichOneof("message") != "acknowledge":
-                raise _not_open()
+                raise _not_open()  # noqa: TRY301 - ends the session like any other failure
             await session.acknowledge(request.acknowledge)
         await session.end()
     except Exception as error:

@@ -158,7 +158,7 @@ class Kernel:
         """Some of the published rows, newest first."""
         statement = select(tables.relay_checkpoint).order_by(tables.relay_checkpoint.c.position.desc())
         return await self.read(
-            lambda connection: [_checkpoint(row) for row in connection.execute(statement).mappings()]
+            lambda connection: [_checkpoint(dict(row)) for row in connection.execute(statement).mappings()]
         )
 
     async def advance(self, last: Checkpoint, *, keep: bool) -> None:
@@ -167,7 +167,8 @@ class Kernel:
         def change(connection: Connection) -> None:
             self._move_relay(connection, last)
             if keep:
-                connection.execute(delete(tables.relay_checkpoint).where(_POSITION == last.position))
+                column = tables.relay_checkpoint.c.position
+                connection.execute(delete(tables.relay_checkpoint).where(column == last.position))
                 connection.execute(tables.relay_checkpoint.insert().values(**asdict(last)))
 
         await self.write(change)
@@ -178,7 +179,9 @@ class Kernel:
         def change(connection: Connection) -> None:
             self._move_relay(connection, checkpoint)
             connection.execute(
-                delete(tables.relay_checkpoint).where(_POSITION > (checkpoint.position if checkpoint else 0))
+                delete(tables.relay_checkpoint).where(
+                    (checkpoint.position if checkpoint else 0) < tables.relay_checkpoint.c.position
+                )
             )
 
         await self.write(change)
@@ -196,11 +199,8 @@ class Kernel:
         )
 
 
-_POSITION = tables.relay_checkpoint.c.position
-
-
 def _checkpoint(row: Mapping[str, Any]) -> Checkpoint:
-    return Checkpoint(**{name: row[name] for name in tables.relay_checkpoint.columns.keys()})
+    return Checkpoint(**row)
 
 
 @asynccontextmanager

@@ -20,7 +20,9 @@ class Statements:
         # An existing receiver keeps its session.
         self.upsert_receiver = database.upsert(tables.receiver, only=["last_sequence"])
         self.insert_inbox = database.insert(tables.inbox, "receiver", "sequence", "position", "case_id", "since")
-        parked_columns = [name for name in tables.dead_letter.columns.keys() if name not in ("id", "settled_at")]
+        parked_columns = [
+            column.name for column in tables.dead_letter.columns if column.name not in ("id", "settled_at")
+        ]
         # Taken in again after a commit of unknown outcome, it is there already.
         self.insert_dead_letter = database.insert_new(tables.dead_letter, *parked_columns)
         self.delete_timer = database.render(

@@ -1,4 +1,4 @@
-"""Group commit: one thread drains its queues, decides everything in memory, writes it in one transaction, answers all."""
+"""Group commit: one thread drains its queues, decides in memory, writes in one transaction, and answers everyone."""
 
 import asyncio
 import threading
@@ -147,7 +147,7 @@ class Writer:
             try:
                 return self._attempt(jobs, failed)
             except UnitFailed as failure:
-                log.error("writer.unit_failed", unit=type(failure.unit).__name__, **fault(failure.cause))
+                log.error("writer.unit_failed", unit=type(failure.unit).__name__, **fault(failure.cause))  # noqa: TRY400 - no text
                 failed[id(failure.unit)] = failure.cause
 
     def _attempt(self, jobs: list[Job], failed: dict[int, Exception]) -> tuple["Answers", Committed | None]:
@@ -207,10 +207,8 @@ def _outcome(job: Job, batch: Batch, failed: dict[int, Exception]) -> object:
     result: object = None
     try:
         for unit in job.units:
-            if id(unit) in failed:
-                result = unit.fail(batch, failed[id(unit)])
-            else:
-                result = _apply(unit, batch)
+            error = failed.get(id(unit))
+            result = _apply(unit, batch) if error is None else unit.fail(batch, error)
     except (Refused, StoreUnavailable) as refusal:
         return refusal
     except UnitFailed:

@@ -1,4 +1,8 @@
-"""Runs a command that must not outlive its supervisor: `python -m servers.mesh.child COMMAND ...`."""
+"""Runs a command that must not outlive its supervisor: `python -m servers.mesh.child COMMAND ...`.
+
+Only Linux has the means. Elsewhere the children of a supervisor that was killed go on, and the next start names the
+port that one of them holds.
+"""
 
 import ctypes
 import os

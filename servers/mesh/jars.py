@@ -50,9 +50,7 @@ def _resolve() -> None:
     try:
         EnvironmentBuilder(context, cache_dir=cache_folder()).from_endpoint(COORDINATES)
     except (OSError, RuntimeError) as error:
-        raise MeshError(
-            f"Kafka cannot be fetched ({error}): run `make setup` again when the network is there"
-        ) from error
+        raise MeshError(f"Kafka cannot be fetched: {error}; run `make setup` again with a network") from error
 
 
 def _environments() -> Path:

@@ -16,6 +16,8 @@ HEAP = ("-Xms256m", "-Xmx512m", "-XX:+UseSerialGC")
 LOGGING = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
 SERVICES = ("intake-01", "governance-01", "department-01")
 
+# After a kill the controller lets the broker come back only when the session of the one before has ended: by default
+# that takes 9 s.
 PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
@@ -47,6 +49,8 @@ group.initial.rebalance.delay.ms=0
 num.network.threads=1
 num.io.threads=2
 background.threads=2
+broker.heartbeat.interval.ms=500
+broker.session.timeout.ms=2000
 log.cleaner.dedupe.buffer.size=2097152
 """
 
@@ -88,7 +92,8 @@ class Broker:
         return path
 
     def _format(self, java: str, jars: str, properties: Path) -> None:
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # With a zero bit in front: an id that began with "-" would be taken for an option.
+        cluster = base64.urlsafe_b64encode((uuid.uuid4().int >> 1).to_bytes(16)).decode().rstrip("=")
         tool = [java, LOGGING, "-cp", jars, "kafka.tools.StorageTool"]
         command = [*tool, "format", "-t", cluster, "-c", str(properties)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)

@@ -76,7 +76,7 @@ async def _start_subsystems(settings: MeshSettings, ports: Ports, keepers: dict[
     try:
         operator = Credentials.load(settings.data / "pki", OPERATOR)
     except CredentialsError as error:
-        raise MeshError(f"{error}; without {settings.data / 'pki'} the next start makes new ones") from error
+        raise MeshError(f"{error}; delete {settings.data / 'pki'} to have all made anew") from error
     for name in SUBSYSTEMS:
         keepers[name] = Keeper(_subsystem(name, settings, ports, operator))
     await asyncio.gather(*(keepers[name].start() for name in SUBSYSTEMS))

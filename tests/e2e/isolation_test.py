@@ -110,7 +110,10 @@ async def test_callers_of_the_wrong_kind_are_refused_everywhere(
     organ = Identity("organ", desks[0].organ.id)
     async with AsyncExitStack() as stack:
         intaker = await stack.enter_async_context(mesh.intake(organ))
-        for call in (lambda: intaker.submit_application(here.application()), *_acts_of_an_applicant(intaker, here, case_id)):
+        for call in (
+            lambda: intaker.submit_application(here.application()),
+            *_acts_of_an_applicant(intaker, here, case_id),
+        ):
             assert await _reason(call()) == "CALLER_KIND_NOT_ALLOWED"
         for identity in (TERMINAL, INTAKE, OPERATOR, SERVICE):
             target = mesh.addresses["department"]
@@ -192,7 +195,9 @@ def _acts_of_an_organ(organ: DepartmentClient, case_id: str) -> Sequence[Call]:
     judgement = case_pb2.Judgement(reason="无需其他部门协同")
     defects = [department.Defect(subject="申请表", defect="未签字", required="补签后的申请表")]
     accept = department.AcceptApplicationRequest(**said, judgement=judgement)
-    refuse = department.RefuseAcceptanceRequest(**said, reasons=["不属于职权范围"], basis=["第三十二条"], remedies=REMEDIES)
+    refuse = department.RefuseAcceptanceRequest(
+        **said, reasons=["不属于职权范围"], basis=["第三十二条"], remedies=REMEDIES
+    )
     decide = department.DecideApplicationRequest(**said, if_version=3, denied=denied)
     return (
         lambda: organ.accept_application(accept),

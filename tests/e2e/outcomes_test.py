@@ -92,4 +92,3 @@ async def test_a_pause_moves_the_last_days(mesh: Mesh, desks: Sequence[Desk]) ->
 
 def _day(message: Date) -> date:
     return date(message.year, message.month, message.day)
-

@@ -1,9 +1,11 @@
 import asyncio
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from confluent_kafka import Consumer, TopicPartition
 
 from bridge.kafka import Admin, Delivered, Incoming, KafkaAccess, KafkaUnavailable, Outgoing, Publisher, Subscriber
 from bridge.settings import BridgeSettings
@@ -66,6 +68,18 @@ async def test_what_one_service_writes_another_reads_in_order(broker: RunningBro
     assert {message.partition for message in found} == {place.partition for place in delivered}
 
 
+def is_refused(access: KafkaAccess, settings: BridgeSettings) -> bool:
+    """Whether a reader of the topic, who asks for no more than that, gets a refusal in place of a message."""
+    consumer = Consumer(access.config() | {"group.id": "stranger", "enable.auto.commit": False})
+    consumer.assign([TopicPartition(settings.topic, number, 0) for number in range(settings.partitions)])
+    try:
+        errors = (message.error() for message in iter(lambda: consumer.poll(10), None))
+        # The group is refused as well, sooner or later.
+        return any(error.name() == "TOPIC_AUTHORIZATION_FAILED" for error in takewhile(bool, errors))
+    finally:
+        consumer.close()
+
+
 def test_a_topic_that_is_there_stays_the_same_topic(broker: RunningBroker, settings: BridgeSettings) -> None:
     admin = make_topic(broker, settings)
     made = admin.topic_id(settings.topic)
@@ -90,8 +104,7 @@ async def test_nobody_but_the_services_reads(
     (place,) = await publish(broker.access(GOVERNANCE), settings, b"secret")
     places = {place.partition: place.offset}
     assert Admin(broker.access(DEPARTMENT)).events_at(settings.topic, places) == {place.partition: "secret"}
-    with pytest.raises(KafkaUnavailable, match="authorization failed"):
-        Admin(broker.access(stranger)).events_at(settings.topic, places)
+    assert await asyncio.to_thread(is_refused, broker.access(stranger), settings)
 
 
 def test_a_service_certificate_of_another_authority_is_refused(broker: RunningBroker, tmp_path: Path) -> None:
@@ -105,13 +118,6 @@ def test_a_service_certificate_of_another_authority_is_refused(broker: RunningBr
 def test_without_tls_the_broker_does_not_answer(broker: RunningBroker) -> None:
     with pytest.raises(KafkaUnavailable):
         Admin(KafkaAccess(broker.bootstrap)).wait_ready(2)
-
-
-async def test_a_topic_that_nobody_made_is_not_made_by_writing_to_it(
-    broker: RunningBroker, settings: BridgeSettings
-) -> None:
-    with pytest.raises(KafkaUnavailable, match="Unknown topic"):
-        await publish(broker.access(GOVERNANCE), settings, b"lost")
 
 
 @pytest.mark.parametrize("end", ["terminate", "kill"])
@@ -133,13 +139,13 @@ async def test_what_was_acknowledged_is_there_after_the_broker_ends_and_starts_o
 async def test_a_broker_that_cannot_start_says_why_in_its_own_words(tmp_path: Path) -> None:
     broker = Broker(tmp_path / "kafka", *free_ports(2))
     command = broker.prepare(Authority(tmp_path / "pki"))
-    (tmp_path / "kafka" / "data" / "meta.properties").write_text("cluster.id=damaged\n")
+    (tmp_path / "kafka" / "data" / "meta.properties").write_text("cluster.id=another\n")
 
     async def is_ready() -> bool:
         return False
 
     keeper = Keeper(Child("kafka", command, {}, tmp_path / "kafka.log", is_ready))
-    with pytest.raises(MeshError, match=r"kafka ended at its start: .*meta\.properties"):
+    with pytest.raises(MeshError, match=r"kafka ended at its start: .*node ID not found in"):
         await keeper.start()
 
 

@@ -132,16 +132,17 @@ async def test_a_newer_session_takes_over(kernel: Kernel, door: Any) -> None:
 
 
 async def test_a_session_on_another_replica_takes_over(start: Start, door: Any) -> None:
-    async with start() as one, start() as two, door(one) as first, door(two) as second:
-        async with first() as old, second() as new:
-            older = asyncio.create_task(take(old, 1))
-            await asyncio.sleep(0.3)
-            newer = asyncio.create_task(take(new, 1))
-            with pytest.raises(RongheError) as ended:
-                await older
-            assert ended.value.reason == "SESSION_TAKEN_OVER"
-            await execute(one, step(new_case()))
-            assert len(await newer) == 1
+    async with (
+        start() as one, start() as two, door(one) as first, door(two) as second, first() as old, second() as new
+    ):  # fmt: skip
+        older = asyncio.create_task(take(old, 1))
+        await asyncio.sleep(0.3)
+        newer = asyncio.create_task(take(new, 1))
+        with pytest.raises(RongheError) as ended:
+            await older
+        assert ended.value.reason == "SESSION_TAKEN_OVER"
+        await execute(one, step(new_case()))
+        assert len(await newer) == 1
 
 
 async def test_polling_gives_the_first_item_of_each_case_and_the_next_after_its_ack(kernel: Kernel, door: Any) -> None:
@@ -184,9 +185,8 @@ async def test_a_receiver_that_never_acknowledges_gets_no_more_than_its_credit(k
 
 async def test_a_delivery_leaves_a_span_under_its_event(kernel: Kernel, door: Any, spans: Spans) -> None:
     await execute(kernel, step(new_case()))
-    async with door(kernel) as connect:
-        async with connect() as client:
-            await take(client, 1)
+    async with door(kernel) as connect, connect() as client:
+        await take(client, 1)
     (event, *_) = [span for span in spans.records if "StepRecorded" in span["name"]]
     (delivery,) = [span for span in spans.records if span["name"] == "deliver organ"]
     assert delivery["parent"] == event["context"].span_id

@@ -1,4 +1,4 @@
-"""A small business for the kernel: a counter that takes steps, and a shadow that reacts to them in the same database."""
+"""A small business for the kernel: a counter that takes steps, and a shadow in its database that reacts to them."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
