@@ -48,6 +48,7 @@ class Keeper:
     _stopping: bool = False
     _task: asyncio.Task[None] | None = None
     _pause: float = field(default=FIRST_PAUSE)
+    _log_start: int = 0
 
     @property
     def pid(self) -> int:
@@ -86,6 +87,7 @@ class Keeper:
     async def _spawn(self) -> asyncio.subprocess.Process:
         self.child.log.parent.mkdir(parents=True, exist_ok=True)
         with self.child.log.open("ab") as output:
+            self._log_start = output.tell()
             return await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "servers.mesh.child", *self.child.command),
                 env={**os.environ, **self.child.environment},
@@ -115,6 +117,6 @@ class Keeper:
 
     def _last_line(self) -> str:
         """What it said last; under a Java exception, its cause rather than where it came by."""
-        lines = self.child.log.read_text(errors="replace").splitlines()
+        lines = self.child.log.read_bytes()[self._log_start :].decode(errors="replace").splitlines()
         said = [line for line in lines if line.strip() and not STACK_FRAME.match(line)]
         return said[-1][:300] if said else "it said nothing"

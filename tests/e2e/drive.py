@@ -189,6 +189,20 @@ async def play(mesh: Mesh, told: Sequence[Story], progress: Callable[[Story], No
     assert [(story.number, story.ending.name, story.problem) for story in told if story.problem] == []
 
 
+async def all_acknowledged(mesh: Mesh, story: Story) -> None:
+    """Take what the story's parties left in their inboxes when it ended."""
+
+    async def is_done() -> bool:
+        left = [
+            mesh.rows(name, "SELECT count(*) FROM inbox WHERE case_id = ? AND acknowledged_at IS NULL", story.case_id)
+            for name in SUBSYSTEMS
+        ]
+        return left == [[(0,)]] * 3
+
+    async with counter(mesh, story.desk) as here, here.listening():
+        await until(is_done, "everything is acknowledged")
+
+
 def planned(story: Story) -> list[str]:
     """Every event of the case, sorted: events of different owners may stand in different orders in different places."""
     return sorted([*SAID_BY_INTAKE.get(story.ending, ("Submitted",)), *story.ending.value.facts])

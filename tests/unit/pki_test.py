@@ -1,0 +1,153 @@
+import socket
+import ssl
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from clients.credentials import Credentials, CredentialsError
+from clients.identity import KINDS, Identity
+from servers.mesh import pki
+from servers.mesh.pki import issue_all, list_certificates, secret_file
+
+ORGAN = Identity("organ", "fire-500103")
+SERVICE = Identity("service", "intake-01")
+
+
+def certificate(folder: Path, identity: Identity) -> x509.Certificate:
+    return x509.load_pem_x509_certificate((folder / identity.kind / f"{identity.id}.pem").read_bytes())
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_party_of_any_kind_can_use_its_certificate(tmp_path: Path, kind: str) -> None:
+    issue_all(tmp_path, [Identity(kind, "one")])
+    credentials = Credentials.load(tmp_path, Identity(kind, "one"))
+    assert (credentials.identity, credentials.domain) == (Identity(kind, "one"), "ronghe.local")
+
+
+def test_a_certificate_carries_the_identity_and_the_names_of_this_machine(tmp_path: Path) -> None:
+    issue_all(tmp_path, [ORGAN])
+    found = certificate(tmp_path, ORGAN)
+    names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.UniformResourceIdentifier) == ["spiffe://ronghe.local/organ/fire-500103"]
+    assert names.get_values_for_type(x509.DNSName) == ["localhost"]
+    assert [str(address) for address in names.get_values_for_type(x509.IPAddress)] == ["127.0.0.1"]
+    assert found.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value == "organ/fire-500103"
+
+
+def test_a_certificate_is_good_for_a_year(tmp_path: Path) -> None:
+    issue_all(tmp_path, [ORGAN])
+    left = certificate(tmp_path, ORGAN).not_valid_after_utc - datetime.now(UTC)
+    assert timedelta(days=364) < left <= timedelta(days=365)
+
+
+def test_keys_are_for_their_owner_alone(tmp_path: Path) -> None:
+    authority = issue_all(tmp_path / "pki", [ORGAN])
+    keystore = authority.issue_broker()
+    secret = secret_file(tmp_path / "pki", "intake-01")
+    keys = [*(tmp_path / "pki").rglob("*.key"), keystore, secret]
+    assert {path.name for path in keys} >= {"ca.key", "fire-500103.key", "broker.key"}
+    assert {mode(path) for path in keys} == {0o600}
+    assert mode(tmp_path / "pki") == 0o700
+
+
+def test_what_is_there_stays(tmp_path: Path) -> None:
+    issue_all(tmp_path, [ORGAN, SERVICE]).issue_broker()
+    secret_file(tmp_path, "intake-01")
+    before = contents(tmp_path)
+    issue_all(tmp_path, [ORGAN, SERVICE]).issue_broker()
+    secret_file(tmp_path, "intake-01")
+    assert contents(tmp_path) == before
+
+
+def test_what_soon_expires_is_made_anew_by_the_same_authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as earlier:
+        earlier.setattr(pki, "LIFETIME", timedelta(days=29))
+        issue_all(tmp_path, [ORGAN]).issue_broker()
+    old, authority = contents(tmp_path), (tmp_path / "ca.pem").read_bytes()
+    keystore = issue_all(tmp_path, [ORGAN]).issue_broker()
+    assert certificate(tmp_path, ORGAN).not_valid_after_utc > datetime.now(UTC) + timedelta(days=364)
+    assert Credentials.load(tmp_path, ORGAN).ca == authority
+    assert keystore.read_bytes() != old["broker/keystore.pem"]
+
+
+def test_an_issue_that_was_cut_short_is_done_again(tmp_path: Path) -> None:
+    issue_all(tmp_path, [ORGAN])
+    (tmp_path / "organ" / f"{ORGAN.id}.pem").unlink()
+    issue_all(tmp_path, [ORGAN])
+    context_of(tmp_path, ORGAN, ssl.PROTOCOL_TLS_CLIENT)
+
+
+def test_the_list_names_every_party_with_the_day_its_certificate_ends(tmp_path: Path) -> None:
+    issue_all(tmp_path, [ORGAN, SERVICE]).issue_broker()
+    listed = list(list_certificates(tmp_path))
+    assert [found.name for found in listed] == ["broker/broker", "organ/fire-500103", "service/intake-01"]
+    assert listed[1].not_after == certificate(tmp_path, ORGAN).not_valid_after_utc
+    assert listed[1].path == tmp_path / "organ" / "fire-500103.pem"
+
+
+def test_each_deployment_has_a_secret_of_its_own(tmp_path: Path) -> None:
+    secrets = {secret_file(tmp_path, name).read_bytes() for name in ("intake-01", "governance-01")}
+    assert [len(secret) for secret in secrets] == [32, 32]
+
+
+def test_strict_clients_and_servers_accept_each_other(tmp_path: Path) -> None:
+    issue_all(tmp_path, [ORGAN, SERVICE])
+    assert "spiffe://ronghe.local/organ/fire-500103" in handshake(tmp_path, tmp_path, "localhost")
+    assert "spiffe://ronghe.local/organ/fire-500103" in handshake(tmp_path, tmp_path, "127.0.0.1")
+
+
+def test_the_certificate_of_another_authority_is_refused(tmp_path: Path) -> None:
+    issue_all(tmp_path / "ours", [SERVICE])
+    issue_all(tmp_path / "theirs", [ORGAN])
+    (tmp_path / "theirs" / "ca.pem").write_bytes((tmp_path / "ours" / "ca.pem").read_bytes())
+    with pytest.raises(ssl.SSLError):
+        handshake(tmp_path / "ours", tmp_path / "theirs", "localhost")
+    with pytest.raises(CredentialsError, match=r"which is not in .*ca\.pem"):
+        Credentials.load(tmp_path / "theirs", ORGAN)
+
+
+def handshake(server: Path, client: Path, name: str) -> list[str]:
+    """The URIs that a server reads in its client's certificate, after mutual TLS over a socket pair."""
+    left, right = socket.socketpair()
+    left.settimeout(10)
+    right.settimeout(10)
+
+    def serve() -> list[str]:
+        context = context_of(server, SERVICE, ssl.PROTOCOL_TLS_SERVER)
+        with context.wrap_socket(left, server_side=True) as accepted:
+            return [value for kind, value in accepted.getpeercert()["subjectAltName"] if kind == "URI"]
+
+    def call() -> None:
+        with context_of(client, ORGAN, ssl.PROTOCOL_TLS_CLIENT).wrap_socket(right, server_hostname=name) as connected:
+            connected.recv(1)
+
+    with ThreadPoolExecutor() as threads:
+        calling = threads.submit(call)
+        try:
+            return threads.submit(serve).result()
+        finally:
+            calling.exception()
+
+
+def context_of(folder: Path, identity: Identity, protocol: int) -> ssl.SSLContext:
+    """As strict as the newest Pythons are by default."""
+    context = ssl.SSLContext(protocol)
+    path = folder / identity.kind / f"{identity.id}.pem"
+    context.load_cert_chain(path, path.with_suffix(".key"))
+    context.load_verify_locations(folder / "ca.pem")
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    return context

@@ -1,0 +1,200 @@
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from servers.mesh import supervisor
+from servers.mesh.errors import MeshError
+from servers.mesh.supervisor import Child, Keeper
+
+PATIENCE = 20.0
+
+SLEEPS = "import time; print('up', flush=True); time.sleep(60)"
+SAYS_GOODBYE = """
+import signal, sys, time
+def leave(*_):
+    print("goodbye", flush=True)
+    sys.exit(0)
+signal.signal(signal.SIGTERM, leave)
+print("up", flush=True)
+time.sleep(60)
+"""
+STUBBORN = """
+import signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("up", flush=True)
+time.sleep(60)
+"""
+
+Keep = Callable[..., Keeper]
+
+
+@pytest.fixture
+async def keep(tmp_path: Path) -> AsyncIterator[Keep]:
+    """Makes keepers of children that are ready once they say so, and stops them at the end."""
+    keepers: list[Keeper] = []
+
+    def make(code: str, says: str = "up", **environment: str) -> Keeper:
+        path = tmp_path / f"{len(keepers)}.log"
+
+        async def is_ready() -> bool:
+            return says in path.read_text()
+
+        keepers.append(Keeper(Child("toy", [sys.executable, "-c", code], environment, path, is_ready)))
+        return keepers[-1]
+
+    yield make
+    for keeper in keepers:
+        await keeper.stop()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not condition():
+            await asyncio.sleep(0.01)  # noqa: ASYNC110 - what another process does sets no event
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    # A zombie that nobody has fetched yet runs no more.
+    return not Path("/proc").exists() or ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+
+
+async def test_a_child_gets_its_environment_and_is_running_once_it_says_so(keep: Keep) -> None:
+    keeper = keep("import os, time; print('up', os.environ['TOY'], flush=True); time.sleep(60)", TOY="blue")
+    assert keeper.pid == 0
+    await keeper.start()
+    assert is_alive(keeper.pid)
+    assert keeper.child.log.read_text() == "up blue\n"
+
+
+async def test_a_child_is_asked_to_end_and_may_take_its_leave(keep: Keep) -> None:
+    keeper = keep(SAYS_GOODBYE)
+    await keeper.start()
+    await keeper.stop()
+    assert keeper.pid == 0
+    assert keeper.restarts == 0
+    assert keeper.child.log.read_text() == "up\ngoodbye\n"
+
+
+async def test_a_child_that_does_not_listen_is_killed_after_the_grace(
+    keep: Keep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "GRACE_SECONDS", 0.2)
+    keeper = keep(STUBBORN)
+    await keeper.start()
+    pid = keeper.pid
+    await keeper.stop()
+    assert not is_alive(pid)
+
+
+async def test_a_child_that_is_killed_runs_again_and_is_reported(keep: Keep) -> None:
+    keeper, pids = keep(SLEEPS), []
+    await keeper.start()
+    first = keeper.pid
+    keeper.on_restart = lambda: pids.append(keeper.pid)
+    os.kill(first, signal.SIGKILL)
+    await until(lambda: pids)
+    assert first not in pids
+    assert is_alive(keeper.pid)
+    assert keeper.restarts == 1
+
+
+async def test_the_pause_before_a_restart_grows(keep: Keep) -> None:
+    keeper = keep("print('up')")
+    with capture_logs() as logs:
+        await keeper.start()
+        await until(lambda: keeper.restarts == 2)
+    assert [line["seconds"] for line in logs][:2] == [0.5, 1.0]
+
+
+async def test_the_pause_is_short_again_after_a_healthy_time(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "HEALTHY_SECONDS", 0.0)
+    keeper = keep("print('up')")
+    with capture_logs() as logs:
+        await keeper.start()
+        await until(lambda: keeper.restarts == 2)
+    assert [line["seconds"] for line in logs][:2] == [0.5, 0.5]
+
+
+async def test_a_child_that_waits_for_its_restart_stays_down_when_it_is_stopped(keep: Keep) -> None:
+    keeper = keep(SLEEPS)
+    await keeper.start()
+    with capture_logs() as logs:
+        os.kill(keeper.pid, signal.SIGKILL)
+        await until(lambda: logs)
+    await keeper.stop()
+    assert (keeper.pid, keeper.restarts) == (0, 0)
+
+
+async def test_a_child_that_ends_at_its_start_is_quoted(keep: Keep) -> None:
+    with pytest.raises(MeshError, match=r"^toy ended at its start: ValueError: no such thing "):
+        await keep("raise ValueError('no such thing')").start()
+
+
+async def test_under_a_java_exception_its_cause_is_quoted(keep: Keep) -> None:
+    trace = (
+        "Exception: failed\\n\\tat Kafka.main(Kafka.scala)\\nCaused by: disk is full\\n\\tat a.b\\n\\t... 4 more"
+    )
+    with pytest.raises(MeshError, match="toy ended at its start: Caused by: disk is full "):
+        await keep(f"raise SystemExit('{trace}')").start()
+
+
+async def test_a_child_that_says_nothing_is_named_all_the_same(keep: Keep) -> None:
+    keeper = keep("raise SystemExit(3)")
+    keeper.child.log.write_text("what an earlier one said\n")
+    with pytest.raises(MeshError, match="toy ended at its start: it said nothing "):
+        await keeper.start()
+
+
+async def test_a_child_that_is_never_ready_is_stopped(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "READY_SECONDS", 0.3)
+    keeper = keep(SLEEPS, says="never")
+    with pytest.raises(MeshError, match="toy was not ready within"):
+        await keeper.start()
+    assert keeper.pid == 0
+
+
+SUPERVISOR = """
+import asyncio, sys
+from pathlib import Path
+from servers.mesh.supervisor import Child, Keeper
+
+async def main(folder: Path) -> None:
+    log = folder / "toy.log"
+
+    async def is_ready() -> bool:
+        return "up" in log.read_text()
+
+    keeper = Keeper(Child("toy", [sys.executable, "-c", sys.argv[2]], {}, log, is_ready))
+    await keeper.start()
+    print(keeper.pid, flush=True)
+    await asyncio.sleep(60)
+
+asyncio.run(main(Path(sys.argv[1])))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has died")
+def test_no_child_outlives_a_supervisor_that_is_killed(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", SUPERVISOR, str(tmp_path), STUBBORN]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        child = int(process.stdout.readline())
+        assert is_alive(child)
+        process.kill()
+        process.wait()
+    end = time.monotonic() + PATIENCE
+    while is_alive(child):
+        assert time.monotonic() < end, "the child goes on"
+        time.sleep(0.01)
