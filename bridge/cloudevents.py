@@ -13,11 +13,17 @@ from clients.telemetry import SpanContext, format_traceparent, hop_span_id, trac
 Headers = Sequence[tuple[str, bytes]]
 SPECVERSION = "1.0"
 CONTENT_TYPE = "application/protobuf"
+REQUIRED = ("ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time", "ce_subject", "ce_streamversion")
+MOST_VERSION = 2**63 - 1
 SEND = "send"
 
 
 class Malformed(ValueError):
     """A message is no event of ours; the text says why, without the message's contents."""
+
+
+# What reading bytes that are no record raises.
+UNREADABLE = (ValueError, OverflowError, DecodeError)
 
 
 def headers_of(record: Record) -> list[tuple[str, str | bytes | None]]:
@@ -65,9 +71,13 @@ def decode(source: str, key: bytes | None, value: bytes | None, headers: Headers
     """The record of a message, or what could not be read as one."""
     try:
         return Arrived(_record(key, value, {name: text.decode() for name, text in headers}), source)
-    except (ValueError, DecodeError, KeyError) as error:
-        problem = str(error) if isinstance(error, Malformed) else f"{type(error).__name__} while it was decoded"
-        return Undecodable(source, _readable_case(key), list(headers), value or b"", problem)
+    except UNREADABLE as error:
+        return Undecodable(source, readable_case(key or b""), list(headers), value or b"", problem_of(error))
+
+
+def problem_of(error: Exception) -> str:
+    """What is wrong with a message, without its contents."""
+    return str(error) if isinstance(error, Malformed) else f"{type(error).__name__} while it was decoded"
 
 
 def _record(key: bytes | None, value: bytes | None, fields: Mapping[str, str]) -> Record:
@@ -75,17 +85,19 @@ def _record(key: bytes | None, value: bytes | None, fields: Mapping[str, str]) -
         raise Malformed("the key is missing: it must be the case id")
     if value is None:
         raise Malformed("the value is missing: it must be the event's bytes")
-    for name in ("ce_id", "ce_source", "ce_type", "ce_time", "ce_subject", "ce_streamversion"):
+    for name in REQUIRED:
         if not fields.get(name):
             raise Malformed(f"the header {name} is missing")
+    if fields["ce_specversion"] != SPECVERSION:
+        raise Malformed("it is of another version of CloudEvents")
     return Record(
         event_id=UUID(fields["ce_id"]),
         origin=fields["ce_source"],
-        case_id=_case_id(key),
+        case_id=_case_id(key.decode()),
         stream=fields["ce_subject"],
-        version=int(fields["ce_streamversion"]),
+        version=_version(fields["ce_streamversion"]),
         causes=tuple(UUID(cause) for cause in fields.get("ce_causes", "").split(",") if cause),
-        recorded_at=datetime.fromisoformat(fields["ce_time"]).astimezone(UTC),
+        recorded_at=_time(fields["ce_time"]),
         type=fields["ce_type"],
         body=value,
         fact=parse_fact(fields["ce_type"], value),
@@ -93,16 +105,29 @@ def _record(key: bytes | None, value: bytes | None, fields: Mapping[str, str]) -
     )
 
 
-def _case_id(key: bytes) -> str:
-    text = key.decode()
+def _case_id(text: str) -> str:
     if str(UUID(text)) != text:
         raise Malformed("the key is not a case id in its canonical form")
     return text
 
 
-def _readable_case(key: bytes | None) -> str:
+def _version(text: str) -> int:
+    version = int(text)
+    if not 0 < version <= MOST_VERSION:
+        raise Malformed("the stream's version is out of range")
+    return version
+
+
+def _time(text: str) -> datetime:
+    time = datetime.fromisoformat(text)
+    if time.tzinfo is None:
+        raise Malformed("the time does not say in which zone")
+    return time.astimezone(UTC)
+
+
+def readable_case(key: bytes) -> str:
     """The case a broken message belongs to, so that only this case stops; empty where the key does not say."""
     try:
-        return _case_id(key or b"")
+        return _case_id(key.decode())
     except ValueError:
         return ""

@@ -2,14 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
 
 from bridge.backoff import Backoff
 from bridge.cloudevents import SEND, decode, id_of, source_of, type_of
-from bridge.kafka import Admin, Incoming, KafkaAccess, KafkaUnavailable, Subscriber
+from bridge.kafka import Admin, Delivered, Incoming, KafkaAccess, KafkaUnavailable, Subscriber
 from bridge.pacing import Pacer
 from bridge.ports import Arrived, Cursor, Sink, StoreUnavailable, Undecodable
 from bridge.settings import BridgeSettings
@@ -74,53 +74,82 @@ class _Session:
         self._topic_id = ""
         self._last_ids: dict[int, str] = {}
         self._moved: set[int] = set()
-        self._stored_at = time.monotonic()
+        self._stored_at = self._checked_at = time.monotonic()
         self._committed_at = 0.0
+        self._ended = False
 
     async def run(self) -> None:
         """Take records in, always one batch ahead."""
-        self._topic_id = await asyncio.to_thread(self._admin.topic_id, self._settings.topic)
-        subscriber = await asyncio.to_thread(
-            Subscriber, self._consumer.access, self._settings, self._consumer.group, self._start_at, self._assigned
+        self._topic_id = await self._current_topic()
+        self._state.next_offsets.clear()
+        subscriber = Subscriber(
+            self._consumer.access, self._settings, self._consumer.group, self._start_at, self._on_revoked
         )
-        checked_at = time.monotonic()
-        reading = asyncio.create_task(asyncio.to_thread(subscriber.consume))
+        self._reading = self._read(subscriber)
         try:
-            while not subscriber.lost:
-                messages = await reading
+            while not subscriber.lost and not await self._is_another_topic():
+                # Shielded: the thread must have left the subscriber before it is closed.
+                messages = await asyncio.shield(self._reading)
                 await asyncio.sleep(self._pacer.delay())
-                reading = asyncio.create_task(asyncio.to_thread(subscriber.consume))
+                self._reading = self._read(subscriber)
                 await self._take(subscriber, messages)
                 self._note_lags(subscriber)
-                if time.monotonic() - checked_at > self._settings.check_seconds:
-                    checked_at = time.monotonic()
-                    if await asyncio.to_thread(self._admin.topic_id, self._settings.topic) != self._topic_id:
-                        log.warning("consumer.topic_changed", topic=self._settings.topic)
-                        return
         finally:
-            await asyncio.wait([reading])
+            self._ended = True
+            await asyncio.gather(self._reading, return_exceptions=True)
             await asyncio.to_thread(subscriber.close)
 
-    # --- where to begin ---
+    def _read(self, subscriber: Subscriber, held: Sequence[Incoming] = ()) -> "asyncio.Task[list[Incoming]]":
+        async def read() -> list[Incoming]:
+            return [*held, *await asyncio.to_thread(subscriber.consume)]
+
+        return asyncio.create_task(read())
+
+    async def _current_topic(self) -> str:
+        return await asyncio.to_thread(self._admin.topic_id, self._settings.topic)
+
+    async def _is_another_topic(self) -> bool:
+        if time.monotonic() - self._checked_at <= self._settings.check_seconds:
+            return False
+        self._checked_at = time.monotonic()
+        is_another = await self._current_topic() != self._topic_id
+        if is_another:
+            log.warning("consumer.topic_changed", topic=self._settings.topic)
+        return is_another
+
+    # --- where to begin; called on the thread that consumes ---
 
     def _start_at(self, partition: int) -> int | None:
-        """Called on the consumer's thread, when a partition is assigned."""
         name = self._cursor_name(partition)
         cursors = asyncio.run_coroutine_threadsafe(self._consumer.sink.cursors(name), self._loop).result()
         stored = next((cursor.value for cursor in cursors if cursor.name == name), None)
-        if stored is None or stored["topic_id"] != self._topic_id:
-            return None
-        offset = int(stored["next_offset"])
-        last = str(stored["event_id"])
-        if last and self._admin.events_at(self._settings.topic, {partition: offset - 1}).get(partition) != last:
-            # The topic lost records and grew again: what came instead must not be passed over.
-            log.warning("consumer.begins_anew", partition=partition)
-            return None
-        self._last_ids[partition] = last
+        known = stored is not None and self._is_current(partition, stored)
+        offset, last = (int(stored["next_offset"]), str(stored["event_id"])) if stored and known else (None, "")
+        self._loop.call_soon_threadsafe(self._begin, partition, offset or 0, last)
+        log.info("consumer.assigned", partition=partition, offset=offset)
         return offset
 
-    def _assigned(self, partitions: Sequence[int]) -> None:
-        log.info("consumer.assigned", partitions=sorted(partitions))
+    def _is_current(self, partition: int, stored: Mapping[str, str | int]) -> bool:
+        """Whether the topic is the one that was read, and holds what was read last; what came instead must be read."""
+        place, last = Delivered(partition, int(stored["next_offset"]) - 1), str(stored["event_id"])
+        if stored["topic_id"] != self._topic_id:
+            return False
+        return not last or self._admin.holds(self._settings.topic, place, last)
+
+    def _on_revoked(self, partitions: Sequence[int]) -> None:
+        if not self._ended:
+            self._loop.call_soon_threadsafe(self._forget, partitions)
+
+    def _begin(self, partition: int, offset: int, last: str) -> None:
+        self._state.next_offsets[partition] = offset
+        self._last_ids[partition] = last
+        self._state.last_error = ""
+
+    def _forget(self, partitions: Sequence[int]) -> None:
+        for partition in partitions:
+            self._state.next_offsets.pop(partition, None)
+            self._state.lags.pop(partition, None)
+            self._moved.discard(partition)
 
     def _cursor_name(self, partition: int) -> str:
         return f"kafka/{self._settings.topic}/{partition}"
@@ -154,27 +183,33 @@ class _Session:
     async def _store(self, subscriber: Subscriber, items: Sequence[Arrived | Undecodable]) -> None:
         """Until it is stored: pause rather than pass anything over."""
         cursors = [self._cursor(partition) for partition in self._moved]
+        self._moved.clear()
         paused = False
         while True:
             try:
                 await self._consumer.sink.absorb(items, cursors)
                 break
             except StoreUnavailable as error:
-                self._state.last_error = str(error)
                 if not paused:
-                    log.warning("consumer.paused", error=str(error))
-                    paused = True
                     subscriber.pause()
-                await asyncio.sleep(self._backoff.fail())
+                    paused = True
+                await self._wait_for_store(subscriber, error)
         if paused:
             subscriber.resume()
         self._stored(subscriber, len(items))
+
+    async def _wait_for_store(self, subscriber: Subscriber, error: StoreUnavailable) -> None:
+        """Stay in the group meanwhile; what was read before the pause is kept."""
+        self._state.last_error = f"{type(error).__name__}: {error}"
+        log.warning("consumer.paused", error=self._state.last_error)
+        held = await asyncio.shield(self._reading)
+        self._reading = self._read(subscriber, held)
+        await asyncio.sleep(self._backoff.fail())
 
     def _stored(self, subscriber: Subscriber, count: int) -> None:
         if time.monotonic() - self._committed_at > COMMIT_SECONDS:
             subscriber.commit(dict(self._state.next_offsets))
             self._committed_at = time.monotonic()
-        self._moved.clear()
         self._stored_at = time.monotonic()
         self._state.taken += count
         self._state.last_error = ""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC
 from uuid import UUID
@@ -9,12 +10,14 @@ from uuid import UUID
 import structlog
 
 from bridge.backoff import Backoff
-from bridge.ports import Arrived, Sink, StoreUnavailable
+from bridge.cloudevents import UNREADABLE, problem_of, readable_case
+from bridge.ports import Arrived, Sink, StoreUnavailable, Undecodable
 from bridge.record import Arrival, Record, parse_fact
 from bridge.settings import BridgeSettings
-from clients.errors import RongheError
+from clients.errors import RongheError, SessionTakenOver
 from clients.inbox import Item
 from clients.subsystem import SubsystemClient
+from ronghe.event.v1.event_pb2 import Event
 
 log = structlog.get_logger()
 
@@ -40,55 +43,70 @@ class InboxSource:
     """The deployment it pulls from, for example "intake-01"."""
     settings: BridgeSettings
     state: SourceState = field(default_factory=SourceState)
-    _storing: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def run(self) -> None:
         """Pull until cancelled; failures are waited out."""
         backoff = Backoff(self.settings.retry_first_seconds, self.settings.retry_longest_seconds)
         while True:
-            try:
-                await self._pull(backoff)
-            except RongheError as error:
-                self.state.connected, self.state.last_error = False, f"{error.reason}: {error.message}"
+            error = await self._pull(backoff)
+            self.state.connected = False
+            if error is not None:
+                self.state.last_error = str(error)
                 log.warning("inbox_source.waiting", peer=self.peer, reason=error.reason)
-            finally:
-                for task in self._storing:
-                    task.cancel()
-            await asyncio.sleep(backoff.fail())
+            # A replica that has the inbox now shall keep it for a while.
+            taken_over = isinstance(error, SessionTakenOver)
+            await asyncio.sleep(self.settings.retry_longest_seconds if taken_over else backoff.fail())
 
-    async def _pull(self, backoff: Backoff) -> None:
-        """A case's next item comes only after its previous one was acknowledged, so batches may overtake each other."""
-        async for batch in self.client.inbox(credit=CREDIT).batches():
-            self.state.connected, self.state.last_error = True, ""
-            backoff.succeed()
-            if batch:
-                task = asyncio.create_task(self._store(batch))
-                self._storing.add(task)
-                task.add_done_callback(self._storing.discard)
+    async def _pull(self, backoff: Backoff) -> RongheError | None:
+        """Until the session ends; gives the reason.
+
+        Batches are stored side by side: a case's next item comes only after its previous one was acknowledged.
+        """
+        async with asyncio.TaskGroup() as storing:
+            try:
+                async with aclosing(self.client.inbox(credit=CREDIT).batches()) as batches:
+                    async for batch in batches:
+                        self.state.connected, self.state.last_error = True, ""
+                        backoff.succeed()
+                        if batch:
+                            storing.create_task(self._store(batch))
+            except RongheError as error:
+                return error
+        return None
 
     async def _store(self, batch: Sequence[Item]) -> None:
+        """What is stored after the session ended is acknowledged when it is given again."""
         backoff = Backoff(self.settings.retry_first_seconds, self.settings.retry_longest_seconds)
-        arrived = [Arrived(to_record(item), f"inbox/{self.peer}/{item.epoch}/{item.sequence}") for item in batch]
+        items = [decode(item.event, f"inbox/{self.peer}/{item.epoch}/{item.sequence}") for item in batch]
         while True:
             try:
-                await self.sink.absorb(arrived, [])
+                await self.sink.absorb(items, [])
                 break
             except StoreUnavailable as error:
-                self.state.last_error = str(error)
+                self.state.last_error = f"{type(error).__name__}: {error}"
                 await asyncio.sleep(backoff.fail())
         for item in batch:
             await item.ack()
         self.state.last_sequence = max(self.state.last_sequence, batch[-1].sequence)
+        self.state.last_error = ""
 
 
-def to_record(item: Item) -> Record:
-    """The record of an item, as its origin wrote it."""
-    event = item.event
+def decode(event: Event, source: str) -> Arrived | Undecodable:
+    """The record of an inbox item, as its origin wrote it, or what could not be read as one."""
     name = event.fact.type_url.rpartition("/")[2]
+    try:
+        return Arrived(_record(event, name), source)
+    except UNREADABLE as error:
+        fields = {"ce_id": event.id, "ce_source": event.origin, "ce_type": name, "ce_subject": event.stream}
+        headers = [(key, text.encode()) for key, text in fields.items()]
+        return Undecodable(source, readable_case(event.case_id.encode()), headers, event.fact.value, problem_of(error))
+
+
+def _record(event: Event, name: str) -> Record:
     return Record(
         event_id=UUID(event.id),
         origin=event.origin,
-        case_id=event.case_id,
+        case_id=str(UUID(event.case_id)),
         stream=event.stream,
         version=event.version,
         causes=tuple(UUID(cause) for cause in event.causes),

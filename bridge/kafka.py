@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,10 +74,10 @@ class Delivered:
 
 
 class Publisher:
-    """One idempotent producer with its own poll thread; any thread may publish."""
+    """One idempotent producer with its own poll thread."""
 
     def __init__(self, access: KafkaAccess, settings: BridgeSettings) -> None:
-        self._config = access.config() | {
+        config = access.config() | {
             "enable.idempotence": True,
             "max.in.flight.requests.per.connection": settings.in_flight,
             "partitioner": settings.partitioner,
@@ -91,7 +91,7 @@ class Publisher:
         }
         self._topic = settings.topic
         self._poll_seconds = settings.poll_seconds
-        self._producer = Producer(self._config)
+        self._producer = Producer(config)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="kafka-producer", daemon=True)
         self._thread.start()
@@ -100,29 +100,28 @@ class Publisher:
         while not self._stopping.is_set():
             self._producer.poll(self._poll_seconds)
 
-    def publish(self, messages: Sequence["Outgoing"]) -> "asyncio.Future[list[Delivered]]":
-        """Send messages in order; the future has a place for each, or KafkaUnavailable. Call it on the event loop."""
+    async def publish(self, messages: Sequence["Outgoing"]) -> list[Delivered]:
+        """Send messages in order; gives a place for each when all are acknowledged.
+
+        Raises KafkaUnavailable; then go on with a new publisher, from behind what is known to be delivered.
+        """
         batch = _Batch(len(messages))
         for number, message in enumerate(messages):
-            self._produce(message, batch.taker(number))
-        return batch.future
+            # A full queue is the back-pressure: the poll thread empties it.
+            while not self._enqueue(message, batch.taker(number)):  # noqa: ASYNC110 - the library does not say when
+                await asyncio.sleep(self._poll_seconds)
+        return await batch.future
 
-    def _produce(self, message: "Outgoing", taker: Callable[[KafkaError | None, Message], None]) -> None:
-        while True:
-            try:
-                self._producer.produce(
-                    self._topic, value=message.value, key=message.key, headers=message.headers, on_delivery=taker
-                )
-            except BufferError:
-                # The queue is full: that is the back-pressure; the poll thread empties it.
-                self._producer.poll(self._poll_seconds)
-            else:
-                return
-
-    def renew(self) -> None:
-        """After a fatal error: drop what waits, begin with a new producer."""
-        self._producer.purge()
-        self._producer = Producer(self._config)
+    def _enqueue(self, message: "Outgoing", taker: Callable[[KafkaError | None, Message], None]) -> bool:
+        try:
+            self._producer.produce(
+                self._topic, value=message.value, key=message.key, headers=message.headers, on_delivery=taker
+            )
+        except BufferError:
+            return False
+        except KafkaException as error:
+            raise _unavailable(error) from error
+        return True
 
     def close(self) -> None:
         """Drop what waits (it is published again after the next start) and end the thread."""
@@ -192,7 +191,10 @@ class Incoming:
 
 
 class Subscriber:
-    """One consumer, used from one thread at a time. `start_at` gives the offset to begin with, or None."""
+    """One consumer, used from one thread at a time, which calls what is given here.
+
+    `start_at` gives the offset to begin a partition with, or None; `revoked` names partitions that others have now.
+    """
 
     def __init__(
         self,
@@ -200,11 +202,12 @@ class Subscriber:
         settings: BridgeSettings,
         group: str,
         start_at: Callable[[int], int | None],
-        on_assign: Callable[[Sequence[int]], None],
+        revoked: Callable[[Sequence[int]], None],
     ) -> None:
         self._settings = settings
         self._start_at = start_at
-        self._on_assign = on_assign
+        self._revoked = revoked
+        self._paused = False
         self.lost = False
         """Set when no broker was reachable: what was known about the topic must be looked at again."""
         self._consumer = Consumer(
@@ -215,8 +218,8 @@ class Subscriber:
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",
                 "partition.assignment.strategy": "cooperative-sticky",
-                "fetch.min.bytes": 1,
-                "fetch.wait.max.ms": 100,
+                "fetch.min.bytes": settings.fetch_min_bytes,
+                "fetch.wait.max.ms": settings.fetch_wait_ms,
                 "fetch.queue.backoff.ms": 10,
                 "allow.auto.create.topics": False,
                 "topic.metadata.refresh.interval.ms": 5_000,
@@ -226,33 +229,44 @@ class Subscriber:
                 "heartbeat.interval.ms": 2_000,
             }
         )
-        self._consumer.subscribe([settings.topic], on_assign=self._assigned)
+        self._consumer.subscribe([settings.topic], on_assign=self._assign, on_revoke=self._revoke)
 
-    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+    def _assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         for partition in partitions:
             offset = self._start_at(partition.partition)
             partition.offset = OFFSET_BEGINNING if offset is None else offset
         consumer.incremental_assign(partitions)
-        self._on_assign([partition.partition for partition in partitions])
+        if self._paused:
+            consumer.pause(partitions)
+
+    def _revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        consumer.incremental_unassign(partitions)
+        self._revoked([partition.partition for partition in partitions])
 
     def _failed(self, error: KafkaError) -> None:
         if error.code() == KafkaError._ALL_BROKERS_DOWN:
             self.lost = True
 
     def consume(self) -> list[Incoming]:
-        """The next messages, in batches where there are many; empty after a moment without any."""
-        first = self._consumer.poll(self._settings.poll_seconds)
-        if first is None:
-            return []
-        rest = self._consumer.consume(self._settings.consume_batch - 1, 0)
-        return [_incoming(message) for message in (first, *rest) if _is_message(message)]
+        """The next messages, in batches where there are many; empty after a moment without any.
+
+        Raises KafkaUnavailable, and whatever `start_at` raises; then begin anew with another subscriber.
+        """
+        try:
+            first = self._consumer.poll(self._settings.poll_seconds)
+            rest = self._consumer.consume(self._settings.consume_batch - 1, 0) if first is not None else []
+        except KafkaException as error:
+            raise _unavailable(error) from error
+        return [_incoming(message) for message in (first, *rest) if message is not None]
 
     def pause(self) -> None:
-        """Give no more messages, but stay in the group."""
+        """Give no more messages; `consume` must go on, or others in the group take the partitions over."""
+        self._paused = True
         self._consumer.pause(self._consumer.assignment())
 
     def resume(self) -> None:
         """Give messages again."""
+        self._paused = False
         self._consumer.resume(self._consumer.assignment())
 
     def commit(self, offsets: dict[int, int]) -> None:
@@ -273,15 +287,12 @@ class Subscriber:
         self._consumer.close()
 
 
-def _is_message(message: Message) -> bool:
-    error = message.error()
-    if error is not None:
-        log.info("kafka.consumer", error=error.name())
-    return error is None
-
-
 def _incoming(message: Message) -> Incoming:
+    """Raises KafkaUnavailable for what is no message but an error."""
     raw: Any = message
+    error = raw.error()
+    if error is not None:
+        raise KafkaUnavailable(error.str())
     headers = [(name, value or b"") for name, value in raw.headers() or ()]
     return Incoming(raw.partition(), raw.offset(), raw.key(), raw.value(), headers)
 
@@ -298,7 +309,7 @@ class Admin:
         try:
             self._client.list_topics(timeout=seconds)
         except KafkaException as error:
-            raise KafkaUnavailable(error.args[0].str()) from error
+            raise _unavailable(error) from error
 
     def ensure_topic(self, settings: BridgeSettings, replication: int, config: dict[str, str]) -> None:
         """Make the topic unless it is there."""
@@ -308,7 +319,7 @@ class Admin:
             made.result(ADMIN_SECONDS * 2)
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise KafkaUnavailable(error.args[0].str()) from error
+                raise _unavailable(error) from error
 
     def topic_id(self, topic: str) -> str:
         """The id the topic got when it was made: another one means another topic of the same name."""
@@ -318,34 +329,25 @@ class Admin:
         except (KafkaException, TimeoutError) as error:
             raise KafkaUnavailable(str(error)) from error
 
-    def events_at(self, topic: str, places: Mapping[int, int]) -> dict[int, str]:
-        """The event ids at (partition, offset); a place where there is no record is left out."""
+    def holds(self, topic: str, place: Delivered, event_id: str) -> bool:
+        """Whether this event lies there, or lay there until its time on the topic was over: nothing is lost then."""
+        partition = TopicPartition(topic, place.partition, place.offset)
         consumer = Consumer(self._access.config() | {"group.id": "ronghe-check", "enable.auto.commit": False})
         try:
-            wanted = {
-                partition: offset
-                for partition, offset in places.items()
-                if _holds(consumer.get_watermark_offsets(TopicPartition(topic, partition), ADMIN_SECONDS), offset)
-            }
-            consumer.assign([TopicPartition(topic, partition, offset) for partition, offset in wanted.items()])
-            return self._read_each(consumer, wanted)
+            low, high = consumer.get_watermark_offsets(partition, ADMIN_SECONDS)
+            if not low <= place.offset < high:
+                return bool(place.offset < low)
+            consumer.assign([partition])
+            message = consumer.poll(ADMIN_SECONDS)
         except KafkaException as error:
-            raise KafkaUnavailable(error.args[0].str()) from error
+            raise _unavailable(error) from error
         finally:
             consumer.close()
-
-    def _read_each(self, consumer: Consumer, wanted: Mapping[int, int]) -> dict[int, str]:
-        found: dict[int, str] = {}
-        while len(found) < len(wanted):
-            message = consumer.poll(ADMIN_SECONDS)
-            if message is None or message.error() is not None:
-                raise KafkaUnavailable("the records to check were not given in time")
-            incoming = _incoming(message)
-            if incoming.offset >= wanted[incoming.partition]:
-                is_it = incoming.offset == wanted[incoming.partition]
-                found.setdefault(incoming.partition, id_of(incoming.headers) if is_it else "")
-        return {partition: event_id for partition, event_id in found.items() if event_id}
+        if message is None:
+            raise KafkaUnavailable("the record to check was not given in time")
+        found = _incoming(message)
+        return found.offset == place.offset and id_of(found.headers) == event_id
 
 
-def _holds(bounds: tuple[int, int] | None, offset: int) -> bool:
-    return bounds is not None and bounds[0] <= offset < bounds[1]
+def _unavailable(error: KafkaException) -> KafkaUnavailable:
+    return KafkaUnavailable(error.args[0].str())

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 # From this many items on average a pass is worth waiting for.
 BUSY_ITEMS = 3.0
-BUSY_SECONDS = 0.010
+BUSY_SECONDS = 0.020
 # How much the newest pass counts in the average.
 WEIGHT = 0.2
 

@@ -77,7 +77,6 @@ class _Pass:
         self._backoff = backoff
         self._admin = Admin(relay.access)
         self._pacer = Pacer(seconds=relay.settings.pace_seconds)
-        self._last: Checkpoint | None = None
         self._looked = 0
         self._kept = 0
         self._topic_id = ""
@@ -86,7 +85,7 @@ class _Pass:
 
     async def run(self) -> None:
         """Check, then publish what there is, as it comes."""
-        await self._check()
+        await self._begin()
         publisher = Publisher(self._relay.access, self._settings)
         try:
             while True:
@@ -101,6 +100,12 @@ class _Pass:
         finally:
             await asyncio.to_thread(publisher.close)
 
+    async def _begin(self) -> None:
+        last = await self._check()
+        if last is not None:
+            self._looked = self._kept = self._state.position = last.position
+        self._succeeded()
+
     async def _next(self) -> Sequence[Record]:
         records, self._looked = await self._outbox.unpublished(self._looked, self._settings.relay_batch)
         self._state.looked = 0 if records else self._looked
@@ -109,7 +114,7 @@ class _Pass:
 
     async def _publish(self, publisher: Publisher, records: Sequence[Record]) -> None:
         started = time.time_ns()
-        places = await publisher.publish([_message(record) for record in records])
+        places = await self._acknowledged(publisher, records)
         if any(place.offset <= self._offsets.get(place.partition, -1) for place in places):
             # Offsets only grow on one and the same topic.
             await self._check()
@@ -121,36 +126,45 @@ class _Pass:
         for record, place in zip(records, places, strict=True):
             self._record_span(record, place, started)
 
+    async def _acknowledged(self, publisher: Publisher, records: Sequence[Record]) -> Sequence[Delivered]:
+        seconds = self._settings.acknowledge_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                return await publisher.publish([_message(record) for record in records])
+        except TimeoutError as error:
+            raise KafkaUnavailable(f"no acknowledgement within {seconds:g} s") from error
+
     async def _advance(self, record: Record, place: Delivered) -> None:
-        self._last = Checkpoint(record.position, self._topic_id, place.partition, place.offset, str(record.event_id))
-        keep = self._last.position - self._kept >= self._settings.checkpoint_rows or self._kept == 0
-        await self._outbox.advance(self._last, keep=keep)
-        self._kept = self._last.position if keep else self._kept
-        self._state.position = self._last.position
+        last = Checkpoint(record.position, self._topic_id, place.partition, place.offset, str(record.event_id))
+        keep = last.position - self._kept >= self._settings.checkpoint_rows or self._kept == 0
+        await self._outbox.advance(last, keep=keep)
+        self._kept = last.position if keep else self._kept
+        self._state.position = last.position
 
     def _succeeded(self) -> None:
         self._backoff.succeed()
         self._state.last_error = ""
 
-    async def _check(self) -> None:
-        """Whether the topic is the one that was published to and still holds the last record; rewind where not."""
-        self._topic_id = await asyncio.to_thread(self._admin.topic_id, self._settings.topic)
+    async def _check(self) -> Checkpoint | None:
+        """Whether the topic still is the one that was published to, and still holds the last record; gives that one.
+
+        Rewinds where not. Another relay of the same journal may have done so already.
+        """
+        known, self._topic_id = self._topic_id, await asyncio.to_thread(self._admin.topic_id, self._settings.topic)
         last = await self._outbox.last_published()
         if last is not None and not await self._holds(last):
             await self._rewind(last)
             raise TopicChanged(f"records were lost behind position {self._state.position}: publishing them again")
+        if known not in ("", self._topic_id):
+            raise TopicChanged("the topic was made anew: going on behind what it holds")
         self._checked_at = time.monotonic()
-        if last is not None and self._last is None:
-            self._looked = self._state.position = last.position
-            self._kept = last.position
+        return last
 
     async def _holds(self, checkpoint: Checkpoint) -> bool:
         if checkpoint.topic_id != self._topic_id:
             return False
-        found = await asyncio.to_thread(
-            self._admin.events_at, self._settings.topic, {checkpoint.partition: checkpoint.offset}
-        )
-        return found.get(checkpoint.partition) == checkpoint.event_id
+        place = Delivered(checkpoint.partition, checkpoint.offset)
+        return await asyncio.to_thread(self._admin.holds, self._settings.topic, place, checkpoint.event_id)
 
     async def _rewind(self, last: Checkpoint) -> None:
         """To the newest checkpoint that still holds; a row behind it may lie on a partition that lost it."""
@@ -161,6 +175,7 @@ class _Pass:
             checkpoint = None
         await self._outbox.rewind(checkpoint)
         self._state.position = checkpoint.position if checkpoint else 0
+        self._state.looked = 0
         self._state.rewinds += 1
         log.warning("relay.rewound", position=self._state.position, was=last.position)
 

@@ -19,6 +19,9 @@ class BridgeSettings(BaseModel):
     # Retry on failure (失败重试).
     retry_first_seconds: float = Field(default=0.2, gt=0, description="retry: pause after the first failure")
     retry_longest_seconds: float = Field(default=5.0, gt=0, description="retry: longest pause between attempts")
+    acknowledge_seconds: float = Field(
+        default=10.0, gt=0, description="retry: an attempt that is not acknowledged for so long is begun anew"
+    )
     check_seconds: float = Field(
         default=5.0, gt=0, description="retry: how often the topic is checked for lost records"
     )
@@ -34,7 +37,9 @@ class BridgeSettings(BaseModel):
     relay_batch: int = Field(default=500, ge=1, description="batching: rows of one publishing pass")
     consume_batch: int = Field(default=500, ge=1, description="batching: records of one transaction")
     linger_ms: float = Field(default=1.0, ge=0, description="batching: how long the producer waits for more")
-    pace_seconds: float = Field(default=0.010, ge=0, description="batching: least time between passes under load")
+    pace_seconds: float = Field(default=0.020, ge=0, description="batching: least time between passes under load")
+    fetch_min_bytes: int = Field(default=1, ge=1, description="batching: a fetch is answered with so much, or")
+    fetch_wait_ms: int = Field(default=500, ge=1, description="batching: after so long")
     compression: Literal["none", "lz4", "zstd"] = Field(default="lz4", description="batching: compression of a batch")
 
     # Partition strategy (分区策略): by case, with the partitioner Java clients use.

@@ -51,7 +51,7 @@ class InboxServicer:
         limit = request.limit or DEFAULT_LIMIT
         end = asyncio.get_running_loop().time() + request.wait.ToMicroseconds() / 1_000_000
         grown = asyncio.Event()
-        with self._kernel.signals.inbox(receiver, grown):
+        with self._kernel.signals.inbox(receiver, grown.set):
             while True:
                 grown.clear()
                 items = await self._fetch(receiver, limit)

@@ -44,6 +44,8 @@ class InboxSession:
         self._sent: dict[int, Item] = {}
         self._put_off: dict[int, asyncio.TimerHandle] = {}
         self._changed = asyncio.Event()
+        self._more = True
+        """Whether there may be items that were not read yet."""
         self._storing: set[asyncio.Task[None]] = set()
         self._room = asyncio.Semaphore(UNSTORED_MESSAGES)
         self._failure: Exception | None = None
@@ -78,7 +80,7 @@ class InboxSession:
 
     async def messages(self) -> AsyncIterator[pb.OpenInboxResponse]:
         """Messages for the receiver, until the session ends."""
-        with self._kernel.signals.inbox(self._receiver, self._changed):
+        with self._kernel.signals.inbox(self._receiver, self._grow):
             while True:
                 self._changed.clear()
                 await self._fill()
@@ -92,6 +94,8 @@ class InboxSession:
                     self._pacer.passed(len(items))
                     await asyncio.sleep(self._pacer.delay())
                 elif not await wait(self._changed, LOOK_SECONDS):
+                    # Another replica may have written, or taken over.
+                    self._more = True
                     await self._check_session()
 
     def _take(self) -> Sequence[Item]:
@@ -104,10 +108,11 @@ class InboxSession:
 
     async def _fill(self) -> None:
         room = self._credit + READ_AHEAD - (self._loaded - len(self._put_off))
-        if room <= 0 or len(self._put_off) >= MAX_PUT_OFF or len(self._ready) >= self._credit:
+        if not self._more or room <= 0 or len(self._put_off) >= MAX_PUT_OFF or len(self._ready) >= self._credit:
             return
-        after = self._cursor
+        after, self._more = self._cursor, False
         items = await self._kernel.read(lambda connection: self._read(connection, self._receiver, after, room))
+        self._more = self._more or len(items) == room
         for item in items:
             self._cursor = item.sequence
             waiting = self._cases[item.record.case_id]
@@ -115,6 +120,10 @@ class InboxSession:
             self._loaded += 1
             if len(waiting) == 1:
                 self._release(item)
+
+    def _grow(self) -> None:
+        self._more = True
+        self._changed.set()
 
     def _release(self, item: Item) -> None:
         """The item is the first of its case: it may go out, once its delay is over."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 # Another replica's commits are seen by looking; there is no wake-up across processes.
@@ -15,7 +15,7 @@ class Signals:
     def __init__(self, position: int) -> None:
         self.position = position
         self._grown = asyncio.Event()
-        self._inboxes: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self._inboxes: dict[str, set[Callable[[], None]]] = defaultdict(set)
 
     def committed(self, position: int, receivers: Iterable[str]) -> None:
         """The journal has grown, and these inboxes with it."""
@@ -23,8 +23,8 @@ class Signals:
         self._grown.set()
         self._grown = asyncio.Event()
         for name in receivers:
-            for event in self._inboxes.get(name, ()):
-                event.set()
+            for grown in self._inboxes.get(name, ()):
+                grown()
 
     async def beyond(self, position: int) -> None:
         """Return when the journal is beyond the position, or when it is time to look."""
@@ -32,13 +32,13 @@ class Signals:
             await wait(self._grown, LOOK_SECONDS)
 
     @contextmanager
-    def inbox(self, receiver: str, event: asyncio.Event) -> Iterator[None]:
-        """Within the block the event is set whenever the receiver gets something. Clear it before you look."""
-        self._inboxes[receiver].add(event)
+    def inbox(self, receiver: str, grown: Callable[[], None]) -> Iterator[None]:
+        """Within the block `grown` is called whenever the receiver gets something."""
+        self._inboxes[receiver].add(grown)
         try:
             yield
         finally:
-            self._inboxes[receiver].discard(event)
+            self._inboxes[receiver].discard(grown)
             if not self._inboxes[receiver]:
                 del self._inboxes[receiver]
 

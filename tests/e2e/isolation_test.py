@@ -1,5 +1,6 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
@@ -187,7 +188,7 @@ def _reads(client: SubsystemClient, case_id: str, case_no: str) -> Sequence[Call
 
 
 def _acts_of_an_organ(organ: DepartmentClient, case_id: str) -> Sequence[Call]:
-    said = {"case_id": case_id, "actor": OFFICER}
+    said: dict[str, Any] = {"case_id": case_id, "actor": OFFICER}
     step = case_pb2.Step(name="审查", result=case_pb2.Step.RESULT_PASSED)
     step.started_at.GetCurrentTime()
     step.ended_at.CopyFrom(step.started_at)

@@ -48,7 +48,7 @@ async def test_a_mesh_that_is_stopped_at_work_goes_on_where_it_was(tmp_path: Pat
 async def _stop_at_work(
     here: Counter, requests: Sequence[SubmitApplicationRequest]
 ) -> tuple[dict[str, str], tuple[int, str]]:
-    """Submit one after another, accept every second case; stop the mesh in the middle. Who was answered, by request id."""
+    """Submit one after another, accept every second case; stop the mesh in the middle. Gives the cases by request id."""
     answered: dict[str, str] = {}
     half = asyncio.Event()
 
@@ -81,7 +81,9 @@ async def _finish(here: Counter, case_id: str) -> None:
 
 
 def test_a_second_mesh_on_the_same_directory_says_why_it_does_not_start(mesh: Mesh) -> None:
-    assert _refusal(mesh.data) == f"a mesh runs on {mesh.data} already: stop it, or name another directory with --data\n"
+    assert (
+        _refusal(mesh.data) == f"a mesh runs on {mesh.data} already: stop it, or name another directory with --data\n"
+    )
     assert (mesh.data / "run" / "endpoints.json").exists()
 
 

@@ -49,7 +49,7 @@ async def case_id(mesh: Mesh, desks: Sequence[Desk]) -> str:
         await here.at_intake(voucher.case_id, case_pb2.STATE_CLOSED)
         await _fail_with_marks(here)
     wanted = f"{trace_id(voucher.case_id):032x}"
-    await until(lambda: all(wanted in text for text in _span_files(mesh)), "every process has written spans of the case")
+    await until(lambda: all(wanted in text for text in _span_files(mesh)), "every process has written spans")
     return voucher.case_id
 
 
@@ -92,7 +92,12 @@ async def test_operators_are_shown_no_personal_data(mesh: Mesh, case_id: str) ->
 async def test_lists_timelines_and_locations_show_nobody_personal_data(mesh: Mesh, case_id: str) -> None:
     lead = (await case_at(mesh, "intake", case_id)).application.lead.id
     for subsystem in SUBSYSTEMS:
-        for identity in (TERMINAL, Identity("intake", "yukuaiban"), Identity("organ", lead), Identity("auditor", "local")):
+        for identity in (
+            TERMINAL,
+            Identity("intake", "yukuaiban"),
+            Identity("organ", lead),
+            Identity("auditor", "local"),
+        ):
             async with mesh.client(subsystem, identity) as client:
                 answers = await _summaries(client, case_id)
             assert [_marks_in(answer.SerializeToString()) for answer in answers] == [[]] * 3, (subsystem, str(identity))

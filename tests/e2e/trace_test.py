@@ -40,7 +40,7 @@ async def test_spans_stand_for_the_events_of_the_journal(mesh: Mesh, desks: Sequ
     told = stories(desks, [Ending.CORRECTED])
     await play(mesh, told)
 
-    spans = {span.context.span_id: span for span in await _trace(mesh, told[0].case_id, 0)}
+    spans = {span.context.span_id: span for span in await _trace(mesh, told[0].case_id, _planned_spans(told[0]))}
 
     rows = mesh.rows("governance", "SELECT event_id, type, causes FROM journal WHERE case_id = ?", told[0].case_id)
     for event_id, kind, causes in rows:

@@ -58,7 +58,7 @@ async def keep(tmp_path: Path) -> AsyncIterator[Keep]:
 async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(PATIENCE):
         while not condition():
-            await asyncio.sleep(0.01)  # noqa: ASYNC110 - what another process does sets no event
+            await asyncio.sleep(0.01)
 
 
 def is_alive(pid: int) -> bool:
@@ -143,9 +143,7 @@ async def test_a_child_that_ends_at_its_start_is_quoted(keep: Keep) -> None:
 
 
 async def test_under_a_java_exception_its_cause_is_quoted(keep: Keep) -> None:
-    trace = (
-        "Exception: failed\\n\\tat Kafka.main(Kafka.scala)\\nCaused by: disk is full\\n\\tat a.b\\n\\t... 4 more"
-    )
+    trace = "Exception: failed\\n\\tat Kafka.main(Kafka.scala)\\nCaused by: disk is full\\n\\tat a.b\\n\\t... 4 more"
     with pytest.raises(MeshError, match="toy ended at its start: Caused by: disk is full "):
         await keep(f"raise SystemExit('{trace}')").start()
 

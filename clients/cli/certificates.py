@@ -1,0 +1,80 @@
+"""`ronghe certs list`: who has a certificate in the data directory, and until when."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import typer
+from cryptography import x509
+
+from clients.cli.acting import Acting
+from clients.cli.command import command
+from clients.cli.errors import Failure
+from clients.cli.output import rows, show, show_plain_json, table
+
+app = typer.Typer(no_args_is_help=True, help="Certificates of the local authority.")
+
+# Keystores hold a key and a copy of a certificate that has a file of its own.
+PRIVATE = b"PRIVATE KEY"
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A certificate on disk."""
+
+    name: str
+    """"<kind>/<id>", or the subject where it carries no identity."""
+    path: Path
+    expires_at: datetime
+
+    @property
+    def days(self) -> int:
+        """Days it has left."""
+        return (self.expires_at - datetime.now(UTC)).days
+
+
+@command(app, "list")
+async def list_certificates(acting: Acting) -> None:
+    """List the certificates, the ones that end first at the top."""
+    found = sorted(certificates(acting.data / "pki"), key=lambda each: (each.expires_at, each.name))
+    if not found:
+        raise Failure(f"there are no certificates in {acting.data / 'pki'}: `ronghe up` makes them")
+    if acting.json:
+        show_plain_json([_to_json(each) for each in found])
+    else:
+        show([rows(table("identity", "expires", "days left#"), _lines(found))])
+
+
+def certificates(pki: Path) -> Iterator[Certificate]:
+    """Every certificate below the folder. Raises Failure for a file that is none."""
+    for path in sorted(pki.glob("**/*.pem")):
+        try:
+            content = path.read_bytes()
+            if PRIVATE not in content:
+                parsed = x509.load_pem_x509_certificate(content)
+                yield Certificate(_name(parsed), path, parsed.not_valid_after_utc)
+        except (OSError, ValueError) as error:
+            raise Failure(f"{path} is no certificate that can be read") from error
+
+
+def _name(certificate: x509.Certificate) -> str:
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return certificate.subject.rfc4514_string()
+    uris = [urlsplit(uri) for uri in names.get_values_for_type(x509.UniformResourceIdentifier)]
+    return next((uri.path.lstrip("/") for uri in uris if uri.scheme == "spiffe"), certificate.subject.rfc4514_string())
+
+
+def _lines(found: Sequence[Certificate]) -> Iterator[tuple[object, ...]]:
+    return ((each.name, f"{each.expires_at:%Y-%m-%d %H:%M} UTC", each.days) for each in found)
+
+
+def _to_json(certificate: Certificate) -> dict[str, object]:
+    return {
+        "identity": certificate.name,
+        "path": str(certificate.path),
+        "expires_at": f"{certificate.expires_at:%Y-%m-%dT%H:%M:%SZ}",
+    }

@@ -1,0 +1,153 @@
+"""`python -m servers.mesh` as a user meets it."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from clients.channel import open_channel
+from clients.credentials import Credentials
+from clients.identity import Identity
+from servers.mesh.ports import free_ports
+
+PATIENCE = 45.0
+NAMES = {"kafka", "intake", "governance", "department"}
+
+Up = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def up() -> Iterator[Up]:
+    """Starts meshes, and ends those that still run afterwards."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def start(data: Path, *options: str) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-m", "servers.mesh", "--data", str(data), *options]
+        processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.terminate()
+        process.communicate()
+
+
+def until(condition: Callable[[], Any]) -> Any:
+    end = time.monotonic() + PATIENCE
+    while not (found := condition()):
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.02)
+    return found
+
+
+def endpoints(data: Path) -> dict[str, dict[str, Any]]:
+    """Empty while no mesh is ready."""
+    try:
+        return dict(json.loads((data / "run" / "endpoints.json").read_text()))
+    except FileNotFoundError:
+        return {}
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def pids(data: Path) -> set[int]:
+    return {entry["pid"] for entry in endpoints(data).values()}
+
+
+def test_what_keeps_a_mesh_from_starting_is_one_sentence(up: Up, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        process = up(tmp_path, "--port-base", str(port - 2))
+        output, errors = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, output) == (1, "")
+    assert errors == f"port {port} is taken: free it, or choose other ports with --port-base\n"
+
+
+def test_a_second_mesh_on_the_same_folder_is_refused_and_the_first_goes_on(up: Up, tmp_path: Path) -> None:
+    up(tmp_path, "--port-base", "0")
+    first = until(lambda: endpoints(tmp_path))
+    second = up(tmp_path, "--port-base", "0")
+    _, errors = second.communicate(timeout=PATIENCE)
+    assert (second.returncode, errors.count("\n")) == (1, 1)
+    assert errors.startswith(f"a mesh runs on {tmp_path} already")
+    assert endpoints(tmp_path) == first
+    assert all(is_alive(pid) for pid in pids(tmp_path))
+
+
+async def test_the_operator_may_list_the_services_as_the_mesh_says(up: Up, tmp_path: Path) -> None:
+    process = up(tmp_path, "--port-base", "0")
+    found = until(lambda: endpoints(tmp_path))
+    assert set(found) == NAMES
+    operator = Credentials.load(tmp_path / "pki", Identity("operator", "local"))
+    async with open_channel(found["intake"]["address"], operator) as channel:
+        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+        answer = await stub.ServerReflectionInfo(
+            iter([reflection_pb2.ServerReflectionRequest(list_services="")])
+        ).read()
+    assert "ronghe.intake.v1.IntakeService" in {service.name for service in answer.list_services_response.service}
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, errors) == (0, "")
+    assert f"-cert {tmp_path}/pki/operator/local.pem" in output
+    assert output.endswith("stopping\n")
+    assert not endpoints(tmp_path)
+
+
+def test_a_subsystem_that_is_killed_runs_again_and_its_new_process_is_announced(up: Up, tmp_path: Path) -> None:
+    up(tmp_path, "--port-base", "0")
+    before = until(lambda: endpoints(tmp_path))
+    os.kill(before["department"]["pid"], signal.SIGKILL)
+    after = until(lambda: (found := endpoints(tmp_path)) != before and found)
+    assert is_alive(after["department"]["pid"])
+    assert {name for name in NAMES if before[name] != after[name]} == {"department"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has died")
+def test_after_the_supervisor_is_killed_nothing_runs_and_the_next_start_finds_its_ports_free(
+    up: Up, tmp_path: Path
+) -> None:
+    base = str(free_ports(1)[0])
+    first = up(tmp_path, "--port-base", base)
+    children = {entry["pid"] for entry in until(lambda: endpoints(tmp_path)).values()}
+    first.kill()
+    first.wait()
+    second = up(tmp_path, "--port-base", base)
+    until(lambda: second.poll() is not None or (pids(tmp_path) and not pids(tmp_path) & children))
+    assert second.poll() is None, second.communicate()
+    assert not any(is_alive(pid) for pid in children)
+
+
+def test_a_mesh_that_is_interrupted_at_its_start_stops_what_it_has_started(up: Up, tmp_path: Path) -> None:
+    process = up(tmp_path, "--port-base", "0")
+    until(lambda: (tmp_path / "log" / "kafka.log").exists())
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, output, errors) == (0, "stopping\n", "")
+    assert not (tmp_path / "log" / "intake.log").exists()
+
+
+def test_a_second_signal_ends_everything_at_once(up: Up, tmp_path: Path) -> None:
+    process = up(tmp_path, "--port-base", "0")
+    until(lambda: endpoints(tmp_path))
+    children = pids(tmp_path)
+    # The stopped child keeps the mesh in its grace.
+    os.kill(endpoints(tmp_path)["intake"]["pid"], signal.SIGSTOP)
+    process.send_signal(signal.SIGTERM)
+    until(lambda: not endpoints(tmp_path))
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(5) == 1
+    until(lambda: not any(is_alive(pid) for pid in children))
