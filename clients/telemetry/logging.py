@@ -3,8 +3,10 @@
 import logging
 import sys
 from collections.abc import MutableMapping
+from enum import Enum
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import structlog
 from google.protobuf.message import Message
@@ -19,9 +21,8 @@ def configure_logging(service: str, path: Path | None = None) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            _drop_messages,
             _Service(service),
-            structlog.processors.JSONRenderer(ensure_ascii=False),
+            structlog.processors.JSONRenderer(ensure_ascii=False, default=_name_of),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.WriteLoggerFactory(path.open("a", buffering=1) if path else sys.stderr),
@@ -40,9 +41,13 @@ class _Service:
         return fields
 
 
-def _drop_messages(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Printing a message would print personal data: its type is all that may be said."""
-    for name, value in fields.items():
-        if isinstance(value, Message):
-            fields[name] = f"<{value.DESCRIPTOR.full_name}>"
-    return fields
+def _name_of(value: object) -> str:
+    """Stands for what JSON has no form for, however deep in a field it lies.
+
+    Printing a message, or what holds one, would print personal data: its type is all that may be said.
+    """
+    if isinstance(value, UUID | Path | Enum):
+        return str(value)
+    if isinstance(value, Message):
+        return f"<{value.DESCRIPTOR.full_name}>"
+    return f"<{type(value).__qualname__}>"

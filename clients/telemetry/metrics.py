@@ -8,6 +8,10 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader, MetricReader,
 from opentelemetry.sdk.resources import Resource
 
 EXPORT_MS = 10_000
+FLUSH_MS = 5_000
+# The SDK's own buckets are meant for milliseconds; these are the ones the conventions give for seconds.
+CALL_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
+COMMIT_UNITS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
 class Metrics:
@@ -19,13 +23,25 @@ class Metrics:
         resource = Resource.create({"service.name": service, "service.namespace": "ronghe"})
         self._provider = MeterProvider(readers, resource, shutdown_on_exit=False)
         self._meter = self._provider.get_meter("ronghe")
-        self._calls = self._meter.create_histogram("rpc.server.call.duration", "s", "calls, by method, code and caller")
+        self._calls = self._meter.create_histogram(
+            "rpc.server.call.duration",
+            "s",
+            "calls, by method, code and caller",
+            explicit_bucket_boundaries_advisory=CALL_SECONDS,
+        )
         self._events = self._meter.create_counter("ronghe.events", "{event}", "own events, by type")
-        self._batches = self._meter.create_histogram("ronghe.commit.units", "{unit}", "units of a commit")
+        self._batches = self._meter.create_histogram(
+            "ronghe.commit.units", "{unit}", "units of a commit", explicit_bucket_boundaries_advisory=COMMIT_UNITS
+        )
 
     def call(self, method: str, kind: str, code: str, seconds: float) -> None:
         """A call has ended."""
-        attributes = {"rpc.method": method, "rpc.status_code": code, "ronghe.caller.kind": kind}
+        attributes = {
+            "rpc.system.name": "grpc",
+            "rpc.method": method,
+            "rpc.response.status_code": code,
+            "ronghe.caller.kind": kind,
+        }
         self._calls.record(seconds, attributes)
 
     def committed(self, units: int, event_types: Iterable[str]) -> None:
@@ -57,7 +73,7 @@ class Metrics:
 
     def close(self) -> None:
         """Send what is left."""
-        self._provider.shutdown()
+        self._provider.shutdown(FLUSH_MS)
 
 
 def _otlp_reader() -> MetricReader:

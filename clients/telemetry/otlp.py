@@ -47,7 +47,7 @@ class OtlpExporter:
             context=_context(span.context),
             parent=parent,
             resource=self._resource,
-            attributes=span.attributes,
+            attributes={**span.attributes, "error.type": span.error} if span.error else span.attributes,
             links=[Link(_context(link, remote=True)) for link in span.links],
             kind=KINDS[span.kind],
             status=Status(StatusCode.ERROR, span.error) if span.error else Status(StatusCode.UNSET),

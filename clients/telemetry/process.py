@@ -11,8 +11,6 @@ from clients.telemetry.metrics import Metrics
 from clients.telemetry.spans import Exporter, Sampler, SpanQueue
 from clients.telemetry.store import FileExporter
 
-ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-
 
 @dataclass(frozen=True, slots=True)
 class Telemetry:
@@ -24,10 +22,9 @@ class Telemetry:
 
 @asynccontextmanager
 async def telemetry(service: str, spans_folder: Path, sampling: float = 1.0) -> AsyncIterator[Telemetry]:
-    """To the collector of the OTEL_EXPORTER_OTLP_ENDPOINT variable; without one, spans go to the folder."""
-    otlp = any(os.environ.get(name) for name in ENDPOINTS)
-    spans = SpanQueue(service, Sampler(sampling), _exporter(service, spans_folder, otlp=otlp))
-    metrics = Metrics(service, otlp=otlp)
+    """To the collector of the standard OTEL_EXPORTER_OTLP_ variables; without one, spans go to the folder."""
+    spans = SpanQueue(service, Sampler(sampling), _exporter(service, spans_folder))
+    metrics = Metrics(service, otlp=_has_collector("METRICS"))
     metrics.gauge("ronghe.spans.dropped", "{span}", "spans dropped since start", lambda: {"": spans.dropped})
     spans.start()
     try:
@@ -37,9 +34,14 @@ async def telemetry(service: str, spans_folder: Path, sampling: float = 1.0) -> 
         await asyncio.to_thread(metrics.close)
 
 
-def _exporter(service: str, folder: Path, *, otlp: bool) -> Exporter:
-    if otlp:
+def _exporter(service: str, folder: Path) -> Exporter:
+    if _has_collector("TRACES"):
         from clients.telemetry.otlp import OtlpExporter
 
         return OtlpExporter(service)
     return FileExporter(folder, service)
+
+
+def _has_collector(signal: str) -> bool:
+    """Whether one endpoint is set for all signals, or one for this signal alone."""
+    return any(os.environ.get(f"OTEL_EXPORTER_OTLP_{name}") for name in ("ENDPOINT", f"{signal}_ENDPOINT"))

@@ -15,6 +15,7 @@ log = structlog.get_logger()
 MAX_QUEUED = 50_000
 BATCH = 2_000
 EXPORT_SECONDS = 0.5
+FLUSH_SECONDS = 5.0
 # The trace id of a case is a UUIDv7: its first bits are the time, its low 56 bits are chance.
 CHANCE_BITS = 56
 
@@ -42,7 +43,7 @@ class Exporter(Protocol):
         """Write them; raises OSError when that is not possible now, and they are lost."""
 
     def close(self) -> None:
-        """Write what is held back."""
+        """Close; an export in progress, on another thread, fails soon."""
 
 
 class Sampler:
@@ -64,6 +65,7 @@ class SpanQueue:
         self._sampler = sampler
         self._exporter = exporter
         self._queue: deque[Span] = deque()
+        self._counting = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="spans", daemon=True)
         self.dropped = 0
@@ -89,26 +91,31 @@ class SpanQueue:
         if not self._sampler.keeps(context.trace_id):
             return
         if len(self._queue) >= MAX_QUEUED:
-            self.dropped += 1
+            self._drop(1)
             return
         self._queue.append(Span(name, context, parent, kind, start_ns, end_ns, attributes, links, error, self._service))
 
-    def close(self, seconds: float = 5.0) -> None:
-        """Export what waits, for so long at most."""
+    def close(self, seconds: float = FLUSH_SECONDS) -> None:
+        """Export what waits, for so long at most; what is left then is dropped and counted."""
         self._stopping.set()
         self._thread.join(seconds)
+        self._exporter.close()
+        self._thread.join(1)
 
     def _run(self) -> None:
         while not self._stopping.wait(EXPORT_SECONDS):
             self._export()
         self._export()
-        self._exporter.close()
 
     def _export(self) -> None:
         while self._queue:
             batch = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
             try:
                 self._exporter.export(batch)
-            except OSError as error:
-                self.dropped += len(batch)
+            except Exception as error:  # whatever is wrong with these, the next ones shall not be lost with them
+                self._drop(len(batch))
                 log.warning("spans.lost", count=len(batch), error=type(error).__name__)
+
+    def _drop(self, count: int) -> None:
+        with self._counting:
+            self.dropped += count

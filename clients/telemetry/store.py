@@ -1,7 +1,8 @@
 """The local store of spans: bounded files of JSON lines, so that a trace can be read with nothing else installed."""
 
 from collections.abc import Iterator, Sequence
-from itertools import count
+from contextlib import suppress
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -10,51 +11,64 @@ import orjson
 from clients.telemetry.ids import SpanContext
 from clients.telemetry.spans import Span
 
-FILE_BYTES = 8 * 1024 * 1024
+STORE_BYTES = 64 * 1024 * 1024
 FILES = 8
 
 
 class FileExporter:
-    """Writes `<folder>/<service>.<number>.jsonl`; the oldest file goes when there are too many."""
+    """Writes `<folder>/<service>.<number>.jsonl`; the oldest files go so that all together stay within the bound."""
 
-    def __init__(self, folder: Path, service: str) -> None:
+    def __init__(self, folder: Path, service: str, store_bytes: int = STORE_BYTES) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._service = service
-        self._numbers = count(max((_number(path) for path in self._files()), default=0) + 1)
-        self._file: BinaryIO | None = None
+        self._file_bytes = store_bytes // FILES
+        self._older_bytes = store_bytes - self._file_bytes
+        self._number = max(map(_number, self._files()), default=1)
+        self._file = self._open()
+        if self._file.tell():
+            self._file.write(b"\n")  # ends the line that a killed process may have torn
 
     def export(self, spans: Sequence[Span]) -> None:
         """Append the spans."""
-        file = self._current()
-        file.write(b"".join(orjson.dumps(_to_json(span), option=orjson.OPT_APPEND_NEWLINE) for span in spans))
-        file.flush()
+        lines = b"".join(orjson.dumps(_to_json(span), option=orjson.OPT_APPEND_NEWLINE) for span in spans)
+        if self._file.tell() + len(lines) > self._file_bytes:
+            self._rotate()
+        self._file.write(lines)
+        self._file.flush()
 
     def close(self) -> None:
-        """Close the file."""
-        if self._file is not None:
+        """Close the file; what a full disk did not take was counted when it was exported."""
+        with suppress(OSError):
             self._file.close()
 
-    def _current(self) -> BinaryIO:
-        if self._file is None or self._file.tell() > FILE_BYTES:
-            self.close()
-            self._file = (self._folder / f"{self._service}.{next(self._numbers):06}.jsonl").open("ab")
-            for old in sorted(self._files(), key=_number)[:-FILES]:
-                old.unlink(missing_ok=True)
-        return self._file
+    def _open(self) -> BinaryIO:
+        return (self._folder / f"{self._service}.{self._number:06}.jsonl").open("ab")
+
+    def _rotate(self) -> None:
+        self.close()
+        self._number += 1
+        self._file = self._open()
+        _, *older = sorted(self._files(), key=_number, reverse=True)
+        for path, size in zip(older, accumulate(path.stat().st_size for path in older), strict=True):
+            if size > self._older_bytes:
+                path.unlink(missing_ok=True)
 
     def _files(self) -> Iterator[Path]:
-        return self._folder.glob(f"{self._service}.*.jsonl")
+        return self._folder.glob(f"{self._service}.[0-9]*.jsonl")
 
 
 def read_trace(folder: Path, trace_id: int) -> Sequence[Span]:
     """Every span of a trace that the store holds, by their start; a line that is torn is passed over."""
+    spans = [span for path in folder.glob("*.jsonl") for span in _read(path, trace_id)]
+    return sorted(spans, key=lambda span: (span.start_ns, span.end_ns, span.context.span_id, span.service))
+
+
+def _read(path: Path, trace_id: int) -> Sequence[Span]:
     wanted = f"{trace_id:032x}".encode()
-    spans = []
-    for path in sorted(folder.glob("*.jsonl")):
-        with path.open("rb") as file:
-            spans += [span for line in file if wanted in line and (span := _from_line(line, trace_id)) is not None]
-    return sorted(spans, key=lambda span: (span.start_ns, span.end_ns, span.context.span_id))
+    with suppress(FileNotFoundError), path.open("rb") as file:  # its writer may have dropped it since it was listed
+        return [span for line in file if wanted in line and (span := _from_line(line, trace_id)) is not None]
+    return []
 
 
 def _number(path: Path) -> int:

@@ -1,21 +1,22 @@
 """A trace as a tree: what caused what, when, and where."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from rich.console import Console
+from rich.text import Text
 from rich.tree import Tree
 
 from clients.telemetry.spans import Span
 
 
-def children_of(spans: Sequence[Span]) -> Mapping[int | None, Sequence[Span]]:
+def children_of(spans: Sequence[Span]) -> dict[int | None, Sequence[Span]]:
     """Spans by their parent; the roots, and spans whose parent is missing, under None."""
     known = {span.context.span_id for span in spans}
-    found: dict[int | None, list[Span]] = defaultdict(list)
+    found = defaultdict(list)
     for span in spans:
         found[span.parent if span.parent in known else None].append(span)
-    return found
+    return dict(found)
 
 
 def faults(spans: Sequence[Span]) -> list[str]:
@@ -29,25 +30,30 @@ def faults(spans: Sequence[Span]) -> list[str]:
 
 
 def print_tree(console: Console, spans: Sequence[Span]) -> None:
-    """Print the trace with times relative to its beginning."""
+    """Print a trace, as `read_trace` gives it, with times relative to its beginning."""
     if not spans:
         console.print("no spans of this trace are stored")
         return
     children = children_of(spans)
     origin = spans[0].start_ns
-    for root in children[None]:
-        tree = Tree(_line(root, origin))
+    for root in children.pop(None, ()):
+        tree = Tree(_line(root, origin, lost="" if root.parent is None else " (parent missing)"))
         _grow(tree, root, children, origin)
         console.print(tree)
 
 
-def _grow(tree: Tree, span: Span, children: Mapping[int | None, Sequence[Span]], origin: int) -> None:
-    for child in children.get(span.context.span_id, ()):
+def _grow(tree: Tree, span: Span, children: dict[int | None, Sequence[Span]], origin: int) -> None:
+    # What is sent or delivered again after a kill is recorded twice under one id: the first one has the children.
+    for child in children.pop(span.context.span_id, ()):
         _grow(tree.add(_line(child, origin)), child, children, origin)
 
 
-def _line(span: Span, origin: int) -> str:
+def _line(span: Span, origin: int, lost: str = "") -> Text:
     start, length = (span.start_ns - origin) / 1e6, (span.end_ns - span.start_ns) / 1e6
-    name = span.name.removeprefix("ronghe.event.v1.")
-    failed = f" [red]{span.error}[/red]" if span.error else ""
-    return f"[bold]{name}[/bold] [dim]{span.service}[/dim] +{start:.1f} ms, {length:.1f} ms{failed}"
+    return Text.assemble(
+        (span.name.removeprefix("ronghe.event.v1."), "bold"),
+        (f" {span.service}", "dim"),
+        f" +{start:.1f} ms, {length:.1f} ms",
+        (f" {span.error}" if span.error else "", "red"),
+        (lost, "red"),
+    )

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import json
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -55,12 +56,12 @@ def _say(text: str) -> None:
 def _welcome(settings: MeshSettings) -> str:
     data = settings.data
     endpoints = endpoints_file(data).read_text()
+    intake = json.loads(endpoints)["intake"]["address"]
     certificate = data / "pki" / OPERATOR.kind / OPERATOR.id
     return (
         f"ronghe is up, data in {data}\n{endpoints}"
         "call it, for example with grpcurl, as the operator:\n"
-        f"  grpcurl -cacert {data}/pki/ca.pem -cert {certificate}.pem -key {certificate}.key "
-        "-authority localhost ADDRESS list\n"
+        f"  grpcurl -cacert {data}/pki/ca.pem -cert {certificate}.pem -key {certificate}.key {intake} list\n"
         "Ctrl-C stops it\n"
     )
 

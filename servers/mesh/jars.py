@@ -30,7 +30,7 @@ def class_path() -> str:
         if path is None:
             raise MeshError(f"the Kafka jar {name} is missing: run `make setup`")
         if hashlib.sha256(path.read_bytes()).hexdigest() != expected:
-            raise MeshError(f"the Kafka jar {path} is corrupted: delete {cache_folder()} and run `make setup`")
+            raise MeshError(f"the Kafka jar {path} is corrupted: run `make setup` to fetch it again")
     return os.pathsep.join(str(found[name]) for name in _sums())
 
 
@@ -50,7 +50,9 @@ def _resolve() -> None:
     try:
         EnvironmentBuilder(context, cache_dir=cache_folder()).from_endpoint(COORDINATES)
     except (OSError, RuntimeError) as error:
-        raise MeshError(f"Kafka cannot be fetched: {error}; run `make setup` again with a network") from error
+        raise MeshError(
+            f"Kafka cannot be fetched ({type(error).__name__}): run `make setup` again with a network"
+        ) from error
 
 
 def _environments() -> Path:

@@ -12,7 +12,7 @@ from servers.mesh.jars import class_path
 from servers.mesh.java import find_java
 from servers.mesh.pki import Authority
 
-HEAP = ("-Xms256m", "-Xmx512m", "-XX:+UseSerialGC")
+HEAP = ("-Xms256m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 LOGGING = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
 SERVICES = ("intake-01", "governance-01", "department-01")
 
@@ -50,7 +50,7 @@ num.network.threads=1
 num.io.threads=2
 background.threads=2
 broker.heartbeat.interval.ms=500
-broker.session.timeout.ms=2000
+broker.session.timeout.ms=3000
 log.cleaner.dedupe.buffer.size=2097152
 """
 

@@ -235,7 +235,8 @@ async def case_at(mesh: Mesh, subsystem: str, case_id: str, identity: Identity =
 async def replay(mesh: Mesh, subsystem: str, receiver: Identity) -> list[Event]:
     """Everything an inbox ever held, from its first item on."""
     rows = mesh.rows(subsystem, "SELECT last_sequence FROM receiver WHERE name = ?", str(receiver))
-    last, events = rows[0][0] if rows else 0, []
+    last: int = rows[0][0] if rows else 0
+    events: list[Event] = []
     async with mesh.client(subsystem, receiver) as client:
         while len(events) < last:
             # Leaving the loop closes the stream.

@@ -48,7 +48,7 @@ async def test_a_mesh_that_is_stopped_at_work_goes_on_where_it_was(tmp_path: Pat
 async def _stop_at_work(
     here: Counter, requests: Sequence[SubmitApplicationRequest]
 ) -> tuple[dict[str, str], tuple[int, str]]:
-    """Submit one after another, accept every second case; stop the mesh in the middle. Gives the cases by request id."""
+    """Submit one after another, accept every second case; stop the mesh in the middle. Cases by request id."""
     answered: dict[str, str] = {}
     half = asyncio.Event()
 

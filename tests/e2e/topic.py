@@ -50,6 +50,12 @@ def read_topic(mesh: Mesh) -> list[Message]:
     return messages
 
 
+def headers(message: Message) -> dict[str, str]:
+    """The headers as text."""
+    raw: Any = message.headers()
+    return {name: value.decode() for name, value in raw or ()}
+
+
 def header(message: Message, name: str) -> str:
     """The text of a header."""
-    return next(value.decode() for found, value in message.headers() or () if found == name)
+    return headers(message)[name]

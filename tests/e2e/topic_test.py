@@ -8,7 +8,7 @@ from clients.demo.plan import Desk, Ending
 from clients.identity import Identity
 from ronghe.event.v1 import event_pb2
 from tests.e2e.drive import Mesh, play, stories
-from tests.e2e.topic import TOPIC, access, consumer, header, read_topic
+from tests.e2e.topic import TOPIC, access, consumer, header, headers, read_topic
 
 SERVICE = Identity("service", "governance-01")
 HEADERS = {
@@ -79,7 +79,7 @@ def test_an_organ_cannot_write_to_the_topic(mesh: Mesh, desks: Sequence[Desk]) -
 
 
 def _assert_is_cloud_event(message: Message) -> None:
-    assert {name for name, _ in message.headers() or ()} == HEADERS
+    assert headers(message).keys() == HEADERS
     assert header(message, "ce_specversion") == "1.0"
     assert header(message, "content-type") == "application/protobuf"
     case_id = (message.key() or b"").decode()

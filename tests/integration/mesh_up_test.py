@@ -25,9 +25,9 @@ NAMES = {"kafka", "intake", "governance", "department"}
 Up = Callable[..., "subprocess.Popen[str]"]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def up() -> Iterator[Up]:
-    """Starts meshes, and ends those that still run afterwards."""
+    """Starts meshes, and ends those that still run after the tests."""
     processes: list[subprocess.Popen[str]] = []
 
     def start(data: Path, *options: str) -> "subprocess.Popen[str]":
@@ -39,6 +39,15 @@ def up() -> Iterator[Up]:
     for process in processes:
         process.terminate()
         process.communicate()
+
+
+@pytest.fixture(scope="module")
+def mesh(up: Up, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data directory of a mesh that runs."""
+    data = tmp_path_factory.mktemp("mesh")
+    up(data, "--port-base", "0")
+    until(lambda: endpoints(data))
+    return data
 
 
 def until(condition: Callable[[], Any]) -> Any:
@@ -77,41 +86,32 @@ def test_what_keeps_a_mesh_from_starting_is_one_sentence(up: Up, tmp_path: Path)
     assert errors == f"port {port} is taken: free it, or choose other ports with --port-base\n"
 
 
-def test_a_second_mesh_on_the_same_folder_is_refused_and_the_first_goes_on(up: Up, tmp_path: Path) -> None:
-    up(tmp_path, "--port-base", "0")
-    first = until(lambda: endpoints(tmp_path))
-    second = up(tmp_path, "--port-base", "0")
+def test_a_second_mesh_on_the_same_folder_is_refused_and_the_first_goes_on(up: Up, mesh: Path) -> None:
+    first = endpoints(mesh)
+    second = up(mesh, "--port-base", "0")
     _, errors = second.communicate(timeout=PATIENCE)
     assert (second.returncode, errors.count("\n")) == (1, 1)
-    assert errors.startswith(f"a mesh runs on {tmp_path} already")
-    assert endpoints(tmp_path) == first
-    assert all(is_alive(pid) for pid in pids(tmp_path))
+    assert errors.startswith(f"a mesh runs on {mesh} already")
+    assert endpoints(mesh) == first
+    assert all(is_alive(pid) for pid in pids(mesh))
 
 
-async def test_the_operator_may_list_the_services_as_the_mesh_says(up: Up, tmp_path: Path) -> None:
-    process = up(tmp_path, "--port-base", "0")
-    found = until(lambda: endpoints(tmp_path))
+async def test_the_operator_may_list_the_services(mesh: Path) -> None:
+    found = endpoints(mesh)
     assert set(found) == NAMES
-    operator = Credentials.load(tmp_path / "pki", Identity("operator", "local"))
+    operator = Credentials.load(mesh / "pki", Identity("operator", "local"))
     async with open_channel(found["intake"]["address"], operator) as channel:
         stub = reflection_pb2_grpc.ServerReflectionStub(channel)
         answer = await stub.ServerReflectionInfo(
             iter([reflection_pb2.ServerReflectionRequest(list_services="")])
         ).read()
     assert "ronghe.intake.v1.IntakeService" in {service.name for service in answer.list_services_response.service}
-    process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, errors) == (0, "")
-    assert f"-cert {tmp_path}/pki/operator/local.pem" in output
-    assert output.endswith("stopping\n")
-    assert not endpoints(tmp_path)
 
 
-def test_a_subsystem_that_is_killed_runs_again_and_its_new_process_is_announced(up: Up, tmp_path: Path) -> None:
-    up(tmp_path, "--port-base", "0")
-    before = until(lambda: endpoints(tmp_path))
+def test_a_subsystem_that_is_killed_runs_again_and_its_new_process_is_announced(mesh: Path) -> None:
+    before = endpoints(mesh)
     os.kill(before["department"]["pid"], signal.SIGKILL)
-    after = until(lambda: (found := endpoints(tmp_path)) != before and found)
+    after = until(lambda: (found := endpoints(mesh)) != before and found)
     assert is_alive(after["department"]["pid"])
     assert {name for name in NAMES if before[name] != after[name]} == {"department"}
 
@@ -127,8 +127,13 @@ def test_after_the_supervisor_is_killed_nothing_runs_and_the_next_start_finds_it
     first.wait()
     second = up(tmp_path, "--port-base", base)
     until(lambda: second.poll() is not None or (pids(tmp_path) and not pids(tmp_path) & children))
-    assert second.poll() is None, second.communicate()
     assert not any(is_alive(pid) for pid in children)
+    second.send_signal(signal.SIGINT)
+    output, errors = second.communicate(timeout=PATIENCE)
+    assert (second.returncode, errors) == (0, "")
+    assert f"-cert {tmp_path}/pki/operator/local.pem" in output
+    assert output.endswith("stopping\n")
+    assert not endpoints(tmp_path)
 
 
 def test_a_mesh_that_is_interrupted_at_its_start_stops_what_it_has_started(up: Up, tmp_path: Path) -> None:

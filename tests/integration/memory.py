@@ -1,0 +1,91 @@
+"""A journal in memory, as the bridge sees one: it publishes, and takes in."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from bridge.ports import Arrived, Checkpoint, Cursor, StoreUnavailable, Undecodable
+from bridge.record import Record
+
+
+class MemoryJournal:
+    """Satisfies Outbox and Sink. While it is not `available`, nothing can be read or written."""
+
+    def __init__(self) -> None:
+        self.available = True
+        self.rows: list[Record] = []
+        self.last: Checkpoint | None = None
+        self.kept: list[Checkpoint] = []
+        self.undecodable: list[Undecodable] = []
+        self.sources: list[str] = []
+        """Where each record came from, repeated ones included."""
+        self.stored: dict[str, Cursor] = {}
+
+    def append(self, *records: Record) -> None:
+        """Decide something here."""
+        self._reach()
+        for record in records:
+            self.rows.append(replace(record, position=len(self.rows) + 1))
+
+    def of_case(self, case_id: str) -> list[int]:
+        """The versions of a case's records, in the order in which they came."""
+        return [record.version for record in self.rows if record.case_id == case_id]
+
+    def _reach(self) -> None:
+        if not self.available:
+            raise StoreUnavailable("the test took it away")
+
+    # --- Outbox ---
+
+    async def unpublished(self, after: int, limit: int) -> tuple[Sequence[Record], int]:
+        self._reach()
+        records = self.rows[after : after + limit]
+        return records, after + len(records)
+
+    async def wait_beyond(self, position: int) -> None:
+        await asyncio.sleep(0.01)
+
+    async def last_published(self) -> Checkpoint | None:
+        self._reach()
+        return self.last
+
+    async def checkpoints(self) -> Sequence[Checkpoint]:
+        self._reach()
+        return self.kept[::-1]
+
+    async def advance(self, last: Checkpoint, *, keep: bool) -> None:
+        self._reach()
+        self.last = last
+        if keep:
+            self.kept.append(last)
+
+    async def rewind(self, checkpoint: Checkpoint | None) -> None:
+        self._reach()
+        self.last = checkpoint
+        self.kept = [kept for kept in self.kept if checkpoint and kept.position <= checkpoint.position]
+
+    # --- Sink ---
+
+    async def absorb(self, items: Sequence[Arrived | Undecodable], cursors: Sequence[Cursor]) -> None:
+        self._reach()
+        known = {(record.origin, record.event_id) for record in self.rows}
+        for item in items:
+            self.sources.append(item.source)
+            if isinstance(item, Undecodable):
+                self.undecodable.append(item)
+            elif (item.record.origin, item.record.event_id) not in known:
+                self.append(item.record)
+        self.stored |= {cursor.name: cursor for cursor in cursors}
+
+    async def cursors(self, prefix: str) -> Sequence[Cursor]:
+        self._reach()
+        return [cursor for name, cursor in self.stored.items() if name.startswith(prefix)]
+
+
+async def until(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
+    """Wait for it to be so; fails with its name when it takes too long."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"not in time: {what}"
+        await asyncio.sleep(0.02)
