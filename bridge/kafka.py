@@ -327,7 +327,7 @@ class Admin:
         try:
             return str(described.result(ADMIN_SECONDS).topic_id)
         except (KafkaException, TimeoutError) as error:
-            raise KafkaUnavailable(str(error)) from error
+            raise KafkaUnavailable(f"{type(error).__name__} while the topic was looked up") from error
 
     def holds(self, topic: str, place: Delivered, event_id: str) -> bool:
         """Whether this event lies there, or lay there until its time on the topic was over: nothing is lost then."""

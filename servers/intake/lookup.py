@@ -25,20 +25,32 @@ class QueryCodeLookup:
     codes: QueryCodes
 
     async def find(self, case_no: str, query_code: str, call: Call) -> case_pb2.Case:
-        """The case. Raises Refused: QUERY_CODE_WRONG, QUERY_CODE_LOCKED."""
-        counter = f"query_code_failures/{case_no}"
-        if await self.kernel.read(lambda connection: _failures(connection, counter)) >= MAX_FAILURES:
-            raise _locked()
+        """The case. Raises Refused: QUERY_CODE_WRONG, QUERY_CODE_LOCKED.
+
+        Looking, counting and locking are one transaction, so that guesses made at once count one after another.
+        """
+
+        def look(connection: Connection) -> case_pb2.Case | None:
+            case = self._case(connection, case_no, call)
+            # By the caller: nobody locks another intake system's numbers. An unknown number is counted like a known one.
+            counter = f"query_code_failures/{call.caller.id}/{case_no}"
+            if _failures(connection, counter) >= MAX_FAILURES:
+                raise _locked()
+            if case is not None and self.codes.matches(case.case_id, query_code):
+                return case
+            _count(connection, counter)
+            return None
+
+        case = await self.kernel.write(look)
+        if case is None:
+            raise _wrong()
+        return case
+
+    def _case(self, connection: Connection, case_no: str, call: Call) -> case_pb2.Case | None:
         try:
-            case = await self.kernel.read(
-                lambda connection: self.view.find(connection, call.caller, call.scope, case_no=case_no)
-            )
+            return self.view.find(connection, call.caller, call.scope, case_no=case_no)
         except Refused:
-            case = None
-        if case is not None and self.codes.matches(case.case_id, query_code):
-            return case
-        await self.kernel.write(lambda connection: _count(connection, counter))
-        raise _wrong()
+            return None
 
 
 def _failures(connection: Connection, counter: str) -> int:

@@ -64,7 +64,8 @@ class InboxSession:
 
     async def end(self) -> None:
         """The receiver has said its last: store it, then let `messages` end."""
-        await asyncio.gather(*self._storing, return_exceptions=True)
+        if self._storing:
+            await asyncio.wait(self._storing)
         self._ended = True
         self._changed.set()
 
@@ -72,8 +73,6 @@ class InboxSession:
         """Forget everything; what is not acknowledged will be given again."""
         for handle in self._put_off.values():
             handle.cancel()
-        for task in self._storing:
-            task.cancel()
         self._kernel.sessions.forget(self._receiver, self)
 
     # --- what goes out ---

@@ -76,6 +76,7 @@ class MemoryJournal:
                 self.undecodable.append(item)
             elif (item.record.origin, item.record.event_id) not in known:
                 self.append(item.record)
+                known.add((item.record.origin, item.record.event_id))
         self.stored |= {cursor.name: cursor for cursor in cursors}
 
     async def cursors(self, prefix: str) -> Sequence[Cursor]:
