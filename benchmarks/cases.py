@@ -25,7 +25,7 @@ from clients.demo.plan import Desk
 from clients.demo.run import INTAKE, find_desks
 from clients.demo.stage import Stage, stage
 from clients.demo.story import OFFICER
-from clients.department import DepartmentClient
+from clients.department import Command, DepartmentClient
 from clients.identity import Identity
 from clients.intake import IntakeClient
 from ronghe.case.v1.case_pb2 import Judgement
@@ -78,24 +78,38 @@ class Load:
 
     async def act(self, organ: DepartmentClient) -> None:
         """An organ that accepts and grants whatever it gets."""
+        if self._bulk:
+            await self._act_in_bulk(organ)
+            return
         async with asyncio.TaskGroup() as group:
             async for item in organ.inbox(credit=500):
                 if item.event.fact.Is(event_pb2.Submitted.DESCRIPTOR):
                     group.create_task(self._grant(organ, item.event.case_id))
                 await item.ack()
 
+    async def _act_in_bulk(self, organ: DepartmentClient) -> None:
+        """The same by one stream of commands: each decision follows the answer to its acceptance."""
+        commands: asyncio.Queue[Command] = asyncio.Queue()
+
+        async def listen() -> None:
+            async for item in organ.inbox(credit=500):
+                if item.event.fact.Is(event_pb2.Submitted.DESCRIPTOR):
+                    commands.put_nowait(_acceptance(item.event.case_id))
+                await item.ack()
+
+        async def execute() -> None:
+            async for answer in organ.execute_many(_each(commands)):
+                response = answer.result()
+                if isinstance(response, department.AcceptApplicationResponse):
+                    commands.put_nowait(_grant(answer.request.case_id, response.version))
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(listen())
+            group.create_task(execute())
+
     async def _grant(self, organ: DepartmentClient, case_id: str) -> None:
-        accepted = await organ.accept_application(
-            department.AcceptApplicationRequest(
-                case_id=case_id, actor=OFFICER, judgement=Judgement(reason="不涉及其他部门")
-            )
-        )
-        granted = department.DecideApplicationRequest.Granted(certificate_number=case_id[:8])
-        await organ.decide_application(
-            department.DecideApplicationRequest(
-                case_id=case_id, actor=OFFICER, if_version=accepted.version, granted=granted
-            )
-        )
+        accepted = await organ.accept_application(_acceptance(case_id))
+        await organ.decide_application(_grant(case_id, accepted.version))
 
     async def receive(self) -> None:
         """The intake system: a decision completes a case."""
@@ -105,6 +119,22 @@ class Load:
                 self.completed.append((now, 0.0))
                 self._room.release()
             await item.ack()
+
+
+def _acceptance(case_id: str) -> department.AcceptApplicationRequest:
+    return department.AcceptApplicationRequest(
+        case_id=case_id, actor=OFFICER, judgement=Judgement(reason="不涉及其他部门")
+    )
+
+
+def _grant(case_id: str, version: int) -> department.DecideApplicationRequest:
+    granted = department.DecideApplicationRequest.Granted(certificate_number=case_id[:8])
+    return department.DecideApplicationRequest(case_id=case_id, actor=OFFICER, if_version=version, granted=granted)
+
+
+async def _each(commands: "asyncio.Queue[Command]") -> AsyncIterator[Command]:
+    while True:
+        yield await commands.get()
 
 
 async def echo(here: Stage) -> float:
@@ -154,7 +184,7 @@ async def measure(here: Stage, seconds: float, at_once: int, bulk: bool) -> None
     completed = len(load.completed) - first
     after = await echo(here)
     print(f"completed plain cases: {completed / seconds:.0f} a second ({completed} in {seconds:.0f} s)")
-    print(f"  {at_once} under way, {'bulk' if bulk else 'unary'} submit, unary accept and decide, {len(desks)} organs")
+    print(f"  {at_once} under way, {'bulk streams' if bulk else 'unary calls'}, {len(desks)} organs")
     for name, cpu in spent.items():
         print(f"  {name}: {cpu / max(completed, 1) * 1e6:.0f} us of CPU a case, {cpu / seconds * 100:.0f} % of a core")
     print(f"control, bare unary calls: {before:.0f} a second before, {after:.0f} after")
@@ -184,7 +214,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--at-once", type=int, default=400)
-    parser.add_argument("--bulk", action="store_true", help="submit by the bulk stream")
+    parser.add_argument("--bulk", action="store_true", help="submit and act by the bulk streams")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="ronghe-bench-") as folder, stage(Path(folder), 0) as here:
         asyncio.run(measure(here, arguments.seconds, arguments.at_once, arguments.bulk))

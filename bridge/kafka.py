@@ -220,7 +220,10 @@ class Subscriber:
                 "partition.assignment.strategy": "cooperative-sticky",
                 "fetch.min.bytes": settings.fetch_min_bytes,
                 "fetch.wait.max.ms": settings.fetch_wait_ms,
-                "fetch.queue.backoff.ms": 10,
+                # While records wait here to be taken in, no more are fetched: fetches pace themselves to the passes,
+                # and an idle partition is still fetched at once.
+                "queued.min.messages": 1,
+                "fetch.queue.backoff.ms": round(settings.pace_seconds * 1000),
                 "allow.auto.create.topics": False,
                 "topic.metadata.refresh.interval.ms": 5_000,
                 "max.poll.interval.ms": 300_000,

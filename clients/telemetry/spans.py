@@ -3,8 +3,7 @@
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import structlog
 
@@ -16,13 +15,16 @@ MAX_QUEUED = 50_000
 BATCH = 2_000
 EXPORT_SECONDS = 0.5
 FLUSH_SECONDS = 5.0
-# The trace id of a case is a UUIDv7: its first bits are the time, its low 56 bits are chance.
-CHANCE_BITS = 56
+# The trace id of a case is a UUIDv7: its first bits are the time. Of its low 56 bits only the last 32 are chance alone:
+# within a millisecond the ones before them count up, so cases of one commit would all be kept or all be left out.
+# Multiplied by an odd number (2^56 over the golden ratio), the chance reaches the bits that decide.
+SAMPLED_BITS = 56
+SPREAD = 0x9E3779B97F4A7D
+MASK = (1 << SAMPLED_BITS) - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
-    """One finished span; times in nanoseconds since 1970."""
+class Span(NamedTuple):
+    """One finished span; times in nanoseconds since 1970. A tuple: twice as fast to make as a frozen dataclass."""
 
     name: str
     context: SpanContext
@@ -47,14 +49,14 @@ class Exporter(Protocol):
 
 
 class Sampler:
-    """Keeps a share of the traces: the same ones in every process."""
+    """Keeps a share of the traces, by the low 56 bits of their ids: the same ones in every process."""
 
     def __init__(self, ratio: float) -> None:
-        self._bound = round(ratio * (1 << CHANCE_BITS))
+        self._bound = round(ratio * (1 << SAMPLED_BITS))
 
     def keeps(self, trace_id: int) -> bool:
         """Whether this trace is kept."""
-        return trace_id & ((1 << CHANCE_BITS) - 1) < self._bound
+        return trace_id * SPREAD & MASK < self._bound
 
 
 class SpanQueue:

@@ -32,7 +32,7 @@ class QueryCodeLookup:
 
         def look(connection: Connection) -> case_pb2.Case | None:
             case = self._case(connection, case_no, call)
-            # By the caller: nobody locks another intake system's numbers. An unknown number is counted like a known one.
+            # By the caller, so that nobody locks the numbers of another; unknown numbers count like known ones.
             counter = f"query_code_failures/{call.caller.id}/{case_no}"
             if _failures(connection, counter) >= MAX_FAILURES:
                 raise _locked()

@@ -50,9 +50,8 @@ def _resolve() -> None:
     try:
         EnvironmentBuilder(context, cache_dir=cache_folder()).from_endpoint(COORDINATES)
     except (OSError, RuntimeError) as error:
-        raise MeshError(
-            f"Kafka cannot be fetched ({type(error).__name__}): run `make setup` again with a network"
-        ) from error
+        reason = type(error).__name__
+        raise MeshError(f"Kafka cannot be fetched ({reason}): run `make setup` again with a network") from error
 
 
 def _environments() -> Path:
