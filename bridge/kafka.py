@@ -329,8 +329,10 @@ class Admin:
         (described,) = self._client.describe_topics(TopicCollection([topic]), request_timeout=ADMIN_SECONDS).values()
         try:
             return str(described.result(ADMIN_SECONDS).topic_id)
-        except (KafkaException, TimeoutError) as error:
-            raise KafkaUnavailable(f"{type(error).__name__} while the topic was looked up") from error
+        except KafkaException as error:
+            raise _unavailable(error) from error
+        except TimeoutError as error:
+            raise KafkaUnavailable("the topic was not described in time") from error
 
     def holds(self, topic: str, place: Delivered, event_id: str) -> bool:
         """Whether this event lies there, or lay there until its time on the topic was over: nothing is lost then."""

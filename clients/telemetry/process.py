@@ -30,8 +30,7 @@ async def telemetry(service: str, spans_folder: Path, sampling: float = 1.0) -> 
     try:
         yield Telemetry(spans, metrics)
     finally:
-        await asyncio.to_thread(spans.close)
-        await asyncio.to_thread(metrics.close)
+        await asyncio.gather(asyncio.to_thread(spans.close), asyncio.to_thread(metrics.close))
 
 
 def _exporter(service: str, folder: Path) -> Exporter:

@@ -24,7 +24,7 @@ from servers.kernel.kernel import running
 from servers.kernel.operations import OperationsServicer
 from servers.kernel.subsystem import Subsystem
 from servers.observed import count_commits, observe_kernel
-from servers.process import in_background, read_secret, spare_the_collector, stopped
+from servers.process import in_background, read_secret, share_the_interpreter, spare_the_collector, stopped
 from servers.rpc.paging import Pages
 from servers.rpc.server import serving
 from servers.settings import SubsystemSettings
@@ -64,6 +64,7 @@ async def main(settings: SubsystemSettings) -> None:
             serving(servicers, settings.listen, credentials, observed.spans, observe=observed.metrics.call),
         ):
             spare_the_collector()
+            share_the_interpreter()
             await stopped()
 
 

@@ -330,15 +330,15 @@ async def test_a_broker_that_is_killed_in_mid_stream_costs_nothing(tmp_path: Pat
     with running_broker(tmp_path) as broker:
         channel = make_channel(broker, relay_batch=20)
         relay, consumer = channel.relay(), channel.consumer()
-        records = story(cases=30, facts=200)
-        channel.here.append(*records[:3000])
+        records = story(cases=30, facts=100)
+        channel.here.append(*records[:1500])
         async with at_work(relay.run(), consumer.run()):
-            await channel.has_taken(500)
-            assert len(channel.there.rows) < 3000
+            await channel.has_taken(300)
+            assert len(channel.there.rows) < 1500
             with restarted(broker):
-                channel.here.append(*records[3000:])
-                await channel.has_taken(6000)
-                await channel.has_published(6000)
+                channel.here.append(*records[1500:])
+                await channel.has_taken(3000)
+                await channel.has_published(3000)
                 await until(lambda: not relay.state.last_error + consumer.state.last_error, "all is well")
         channel.assert_all_arrived_once_and_in_order()
 

@@ -430,13 +430,27 @@ def test_a_span_keeps_its_kind_on_the_way(collector: Collector, kind: str, numbe
     assert collector.traces[0].resource_spans[0].scope_spans[0].spans[0].kind == number
 
 
-async def test_an_endpoint_for_traces_alone_gets_no_metrics(
-    tmp_path: Path, endpoint: tuple[str, Collector], monkeypatch: pytest.MonkeyPatch
+async def test_an_endpoint_for_traces_alone_starts_no_export_of_metrics(
+    tmp_path: Path,
+    endpoint: tuple[str, Collector],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", endpoint[0])
     async with telemetry("intake-01", tmp_path) as observed:
         record(observed.spans, span(1))
-    assert (len(endpoint[1].traces), endpoint[1].metrics) == (1, [])
+    assert len(endpoint[1].traces) == 1
+    assert caplog.messages == []  # an export to the default endpoint, where nobody listens, would have been logged
+
+
+async def test_an_endpoint_for_metrics_alone_leaves_the_spans_in_the_folder(
+    tmp_path: Path, endpoint: tuple[str, Collector], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", endpoint[0])
+    async with telemetry("intake-01", tmp_path) as observed:
+        record(observed.spans, span(1))
+    assert (len(endpoint[1].metrics), endpoint[1].traces) == (1, [])
+    assert read_trace(tmp_path, TRACE) == [span(1)]
 
 
 async def test_metrics_arrive_at_the_collector_with_buckets_of_seconds(tmp_path: Path, collector: Collector) -> None:
