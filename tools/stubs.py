@@ -81,7 +81,8 @@ def generate() -> None:
         stale.unlink()
     well_known = Path(str(find_spec("grpc_tools").submodule_search_locations[0])) / "_proto"  # type: ignore[union-attr,index]
     arguments = ["protoc", f"-I{PROTO}", f"-I{THIRD_PARTY}", f"-I{well_known}"]
-    arguments += [f"--{kind}_out={PROTO}" for kind in ("python", "grpc_python", "mypy", "mypy_grpc")]
+    arguments += [f"--{kind}_out={PROTO}" for kind in ("python", "grpc_python")]
+    arguments += [f"--{kind}_out=quiet:{PROTO}" for kind in ("mypy", "mypy_grpc")]
     bin_folder = Path(sys.executable).parent
     arguments += [f"--plugin=protoc-gen-{name}={bin_folder / f'protoc-gen-{name}'}" for name in ("mypy", "mypy_grpc")]
     if protoc.main(arguments + [str(path) for path in contracts()]) != 0:

@@ -107,13 +107,21 @@ class Batch:
 
     def _fold_again(self, live: LiveStream) -> None:
         """The rules of folding have changed since the state was stored: take it from the journal."""
-        version = 0
-        for record in journal.of_case(self.connection, live.key.case_id):
-            if record.stream == str(live.key) or live.key in live.rules.concerned(record):
-                version += 1
-                live.rules.evolve(live.state, record, version)
-        live.version = version
+        for version, record in enumerate(self._taken_in(live), 1):
+            live.rules.evolve(live.state, record, version)
+            live.version = version
         live.changed = True
+
+    def _taken_in(self, live: LiveStream) -> list[Record]:
+        """Every record that the stream has taken in, in order: the first is version 1."""
+        records = [*journal.of_case(self.connection, live.key.case_id), *(taken.record for taken in self.taken)]
+        return [
+            record for record in records if record.stream == str(live.key) or live.key in live.rules.concerned(record)
+        ]
+
+    def types_since(self, live: LiveStream, version: int) -> list[str]:
+        """Short names of the facts that the stream has taken in after a version."""
+        return [record.type.rpartition(".")[2] for record in self._taken_in(live)[version:]]
 
     def stream(self, key: StreamKey) -> LiveStream:
         """The stream, loaded if need be."""

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -16,9 +16,9 @@ from clients.identity import Identity
 from clients.telemetry import SpanContext
 from ronghe.error.v1.reason_pb2 import Reason
 from servers.kernel import journal, tables
-from servers.kernel.batch import Batch
+from servers.kernel.batch import Batch, LiveStream
 from servers.kernel.statements import Statements
-from servers.kernel.stream import Refused, StreamKey
+from servers.kernel.stream import Refused, Scope, StreamKey
 from servers.kernel.times import to_micros
 
 T = TypeVar("T")
@@ -68,10 +68,19 @@ class Execute:
             return rules.reply(self.command, self._caused(batch, digest, *before))
         scope = batch.scope(self.caller)
         live = batch.stream(rules.target(self.command, scope))
-        facts = rules.decide(live.state, self.command, scope)
+        facts = self._decide(batch, live, scope)
         records = batch.append(live, facts, live.last_cause, scope, self.call, self.started_at)
         self._remember(batch, digest, records)
         return rules.reply(self.command, records)
+
+    def _decide(self, batch: Batch, live: LiveStream, scope: Scope) -> Sequence[Message]:
+        try:
+            return live.rules.decide(live.state, self.command, scope)
+        except Refused as refused:
+            if refused.reason == Reason.REASON_CASE_CHANGED:
+                since = batch.types_since(live, self.command.if_version)  # type: ignore[attr-defined]
+                refused.metadata = {**refused.metadata, "events": ",".join(since)}
+            raise
 
     def fail(self, batch: Batch, error: Exception) -> object:
         """The caller gets the error."""

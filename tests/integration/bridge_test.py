@@ -280,6 +280,20 @@ async def test_while_the_store_is_gone_the_consumer_waits_and_passes_nothing_ove
     assert len(channel.there.sources) == 600
 
 
+async def test_partitions_that_change_hands_while_the_store_is_gone_lose_nothing(channel: Channel) -> None:
+    staying, leaving = channel.consumer(), channel.consumer()
+    async with at_work(channel.relay().run(), staying.run()):
+        async with at_work(leaving.run()):
+            await until(lambda: staying.state.next_offsets and leaving.state.next_offsets, "both have partitions")
+            channel.there.available = False
+            channel.here.append(*story(cases=20, facts=20))
+            await until(lambda: staying.state.last_error and leaving.state.last_error, "both wait for the store")
+        await channel.has_published(400)
+        channel.there.available = True
+        await channel.has_taken(400)
+    channel.assert_all_arrived_once_and_in_order()
+
+
 async def test_a_store_that_is_gone_when_partitions_are_assigned_is_waited_for(channel: Channel) -> None:
     consumer = channel.consumer()
     channel.there.available = False

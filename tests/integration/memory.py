@@ -84,7 +84,7 @@ class MemoryJournal:
         return [cursor for name, cursor in self.stored.items() if name.startswith(prefix)]
 
 
-async def until(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
+async def until(condition: Callable[[], object], what: str, seconds: float = 60.0) -> None:
     """Wait for it to be so; fails with its name when it takes too long."""
     end = time.monotonic() + seconds
     while not condition():

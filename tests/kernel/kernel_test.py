@@ -96,6 +96,16 @@ async def test_a_command_past_its_deadline_is_dropped_undecided(kernel: Kernel) 
     assert await rows(kernel) == []
 
 
+async def test_a_stale_version_is_refused_with_what_happened_since(kernel: Kernel) -> None:
+    case = new_case()
+    await execute(kernel, step(case))
+    await absorb(kernel, foreign(case))
+    stale = department.DecideApplicationRequest(request_id="d", case_id=case, if_version=1)
+    with pytest.raises(Refused) as refused:
+        await execute(kernel, stale)
+    assert refused.value.metadata == {"version": "2", "events": "StepRecorded"}
+
+
 async def test_numbers_are_counted_without_gaps_in_the_transaction(start: Start) -> None:
     async with start() as one, start() as two:
         await asyncio.gather(*(execute(k, step(new_case(), "numbered")) for _ in range(10) for k in (one, two)))

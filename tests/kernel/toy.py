@@ -27,7 +27,7 @@ class Counter:
     state = state_pb2.OrganCaseState
     fold_version = 1
     table = stream_table("counter", Column("taken", Integer, nullable=False))
-    commands = (department.RecordStepRequest, department.CloseCaseRequest)
+    commands = (department.RecordStepRequest, department.CloseCaseRequest, department.DecideApplicationRequest)
 
     def target(self, command: Any, scope: Scope) -> StreamKey:
         return StreamKey(self.kind, command.case_id, command.case_id)
@@ -35,6 +35,8 @@ class Counter:
     def decide(self, state: Any, command: Any, scope: Scope) -> Sequence[Message]:
         if state.case.state:
             raise Refused(Reason.REASON_ILLEGAL_STATE, "the counter is closed")
+        if isinstance(command, department.DecideApplicationRequest) and command.if_version != state.case.version:
+            raise Refused(Reason.REASON_CASE_CHANGED, "read it again", {"version": str(state.case.version)})
         if isinstance(command, department.CloseCaseRequest):
             return [event.Closed(occurred_at=command.occurred_at)]
         if command.step.name == "refused":
