@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from bridge.backoff import Backoff
 from bridge.cloudevents import SEND, decode, id_of, source_of, type_of
 from bridge.kafka import Admin, Delivered, Incoming, KafkaAccess, KafkaUnavailable, Subscriber
 from bridge.pacing import Pacer
 from bridge.ports import Arrived, Cursor, Sink, StoreUnavailable, Undecodable
 from bridge.settings import BridgeSettings
+from clients.backoff import Backoff
 from clients.telemetry import SpanContext, SpanSink, hop_span_id, trace_id
 
 log = structlog.get_logger()
@@ -57,7 +57,7 @@ class KafkaConsumer:
             except (KafkaUnavailable, StoreUnavailable) as error:
                 self.state.last_error = f"{type(error).__name__}: {error}"
                 log.warning("consumer.waiting", error=self.state.last_error)
-                await asyncio.sleep(backoff.fail())
+                await backoff.wait()
 
 
 class _Session:
@@ -204,7 +204,7 @@ class _Session:
         log.warning("consumer.paused", error=self._state.last_error)
         held = await asyncio.shield(self._reading)
         self._reading = self._read(subscriber, held)
-        await asyncio.sleep(self._backoff.fail())
+        await self._backoff.wait()
 
     def _stored(self, subscriber: Subscriber, count: int) -> None:
         if time.monotonic() - self._committed_at > COMMIT_SECONDS:
@@ -213,7 +213,7 @@ class _Session:
         self._stored_at = time.monotonic()
         self._state.taken += count
         self._state.last_error = ""
-        self._backoff.succeed()
+        self._backoff.reset()
 
     def _cursor(self, partition: int) -> Cursor:
         value: dict[str, str | int] = {

@@ -9,11 +9,11 @@ from uuid import UUID
 
 import structlog
 
-from bridge.backoff import Backoff
 from bridge.cloudevents import UNREADABLE, problem_of, readable_case
 from bridge.ports import Arrived, Sink, StoreUnavailable, Undecodable
 from bridge.record import Arrival, Record, parse_fact
 from bridge.settings import BridgeSettings
+from clients.backoff import Backoff
 from clients.errors import RongheError, SessionTakenOver
 from clients.inbox import Item
 from clients.subsystem import SubsystemClient
@@ -55,7 +55,7 @@ class InboxSource:
                 log.warning("inbox_source.waiting", peer=self.peer, reason=error.reason)
             # A replica that has the inbox now shall keep it for a while.
             taken_over = isinstance(error, SessionTakenOver)
-            await asyncio.sleep(self.settings.retry_longest_seconds if taken_over else backoff.fail())
+            await backoff.wait(self.settings.retry_longest_seconds if taken_over else None)
 
     async def _pull(self, backoff: Backoff) -> RongheError | None:
         """Until the session ends; gives the reason.
@@ -67,7 +67,7 @@ class InboxSource:
                 async with aclosing(self.client.inbox(credit=CREDIT).batches()) as batches:
                     async for batch in batches:
                         self.state.connected, self.state.last_error = True, ""
-                        backoff.succeed()
+                        backoff.reset()
                         if batch:
                             storing.create_task(self._store(batch))
             except RongheError as error:
@@ -84,7 +84,7 @@ class InboxSource:
                 break
             except StoreUnavailable as error:
                 self.state.last_error = f"{type(error).__name__}: {error}"
-                await asyncio.sleep(backoff.fail())
+                await backoff.wait()
         for item in batch:
             await item.ack()
         self.state.last_sequence = max(self.state.last_sequence, batch[-1].sequence)

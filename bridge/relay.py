@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 
 import structlog
 
-from bridge.backoff import Backoff
 from bridge.cloudevents import headers_of, send_span
 from bridge.kafka import Admin, Delivered, KafkaAccess, KafkaUnavailable, Outgoing, Publisher
 from bridge.pacing import Pacer
 from bridge.ports import Checkpoint, Outbox, StoreUnavailable
 from bridge.record import Record
 from bridge.settings import BridgeSettings
+from clients.backoff import Backoff
 from clients.telemetry import SpanSink, event_span_id
 
 log = structlog.get_logger()
@@ -58,7 +58,7 @@ class Relay:
                 await _Pass(self, backoff).run()
             except (KafkaUnavailable, StoreUnavailable, TopicChanged) as error:
                 self._failed(error)
-                await asyncio.sleep(backoff.fail())
+                await backoff.wait()
 
     def _failed(self, error: Exception) -> None:
         self.state.last_error = f"{type(error).__name__}: {error}"
@@ -142,7 +142,7 @@ class _Pass:
         self._state.position = last.position
 
     def _succeeded(self) -> None:
-        self._backoff.succeed()
+        self._backoff.reset()
         self._state.last_error = ""
 
     async def _check(self) -> Checkpoint | None:

@@ -3,7 +3,6 @@ import time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.backoff import Backoff
 from bridge.pacing import BUSY_ITEMS, Pacer
 
 
@@ -36,10 +35,3 @@ def test_time_that_has_passed_already_is_not_waited_again() -> None:
     pacer = paced(500, 500, seconds=0.001)
     time.sleep(0.002)
     assert pacer.delay() == 0
-
-
-def test_pauses_between_attempts_double_up_to_the_longest_and_begin_anew_after_a_success() -> None:
-    backoff = Backoff(first=0.2, longest=1.0)
-    assert [backoff.fail() for _ in range(5)] == [0.2, 0.4, 0.8, 1.0, 1.0]
-    backoff.succeed()
-    assert backoff.fail() == 0.2
