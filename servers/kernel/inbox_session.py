@@ -79,6 +79,8 @@ class InboxSession:
 
     async def messages(self) -> AsyncIterator[pb.OpenInboxResponse]:
         """Messages for the receiver, until the session ends."""
+        # So that the receiver knows that it has the inbox, also where nothing waits in it.
+        yield pb.OpenInboxResponse(epoch=self._kernel.epoch)
         with self._kernel.signals.inbox(self._receiver, self._grow):
             while True:
                 self._changed.clear()
