@@ -28,7 +28,6 @@ from clients.demo.story import OFFICER
 from clients.department import Command, DepartmentClient
 from clients.identity import Identity
 from clients.intake import IntakeClient
-from ronghe.case.v1.case_pb2 import Judgement
 from ronghe.department.v1 import department_service_pb2 as department
 from ronghe.event.v1 import event_pb2
 from ronghe.intake.v1.intake_service_pb2 import SubmitApplicationRequest
@@ -122,9 +121,8 @@ class Load:
 
 
 def _acceptance(case_id: str) -> department.AcceptApplicationRequest:
-    return department.AcceptApplicationRequest(
-        case_id=case_id, actor=OFFICER, judgement=Judgement(reason="不涉及其他部门")
-    )
+    nobody = department.AcceptApplicationRequest.NoCollaboration(reason="不涉及其他部门")
+    return department.AcceptApplicationRequest(case_id=case_id, actor=OFFICER, none=nobody)
 
 
 def _grant(case_id: str, version: int) -> department.DecideApplicationRequest:

@@ -10,6 +10,7 @@ from clients.base import TIMEOUT, trace_metadata
 from clients.bulk import WINDOW, Answer, Pipeline, Source
 from clients.identity import Identity
 from clients.subsystem import SubsystemClient
+from ronghe.collaboration.v1 import collaboration_service_pb2 as collaboration
 from ronghe.department.v1 import department_service_pb2 as pb
 from ronghe.department.v1.department_service_pb2_grpc import DepartmentServiceStub
 
@@ -20,6 +21,11 @@ Command = (
     | pb.RecordStepRequest
     | pb.DecideApplicationRequest
     | pb.CloseCaseRequest
+    | collaboration.RequestCollaborationRequest
+    | collaboration.RecallCollaborationRequest
+    | collaboration.SignForTaskRequest
+    | collaboration.AnswerTaskRequest
+    | collaboration.ReturnTaskRequest
 )
 CommandResponse = (
     pb.AcceptApplicationResponse
@@ -28,11 +34,16 @@ CommandResponse = (
     | pb.RecordStepResponse
     | pb.DecideApplicationResponse
     | pb.CloseCaseResponse
+    | collaboration.RequestCollaborationResponse
+    | collaboration.RecallCollaborationResponse
+    | collaboration.SignForTaskResponse
+    | collaboration.AnswerTaskResponse
+    | collaboration.ReturnTaskResponse
 )
 
 
 class DepartmentClient(SubsystemClient):
-    """Accepts, corrects, decides and closes the cases the organ leads."""
+    """Accepts, corrects, decides and closes the cases the organ leads; `collaborations` asks others, and answers."""
 
     def __init__(self, target: str, pki: Path, identity: Identity, *, timeout: float = TIMEOUT) -> None:
         super().__init__(target, pki, identity, timeout=timeout)

@@ -1,4 +1,4 @@
-"""A client of one subsystem: what all of them serve. IntakeClient and DepartmentClient add what is theirs."""
+"""A client of one subsystem: what all or several of them serve; those of one subsystem add what is theirs."""
 
 from pathlib import Path
 from types import TracebackType
@@ -9,6 +9,7 @@ from clients.base import TIMEOUT, ServiceClient
 from clients.cases import CaseClient
 from clients.catalog import CatalogClient
 from clients.channel import open_channel
+from clients.collaboration import CollaborationClient
 from clients.credentials import Credentials
 from clients.documents import DocumentClient
 from clients.identity import Identity
@@ -34,6 +35,7 @@ class SubsystemClient(ServiceClient):
         self._inboxes: WeakSet[Inbox] = WeakSet()
         self.cases = CaseClient(channel, timeout)
         self.catalog = CatalogClient(channel, timeout)
+        self.collaborations = CollaborationClient(channel, timeout)
         self.documents = DocumentClient(channel, timeout)
         self.operations = OperationsClient(channel, timeout)
 

@@ -10,13 +10,24 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from clients.identity import Identity
 from ronghe.case.v1 import case_pb2
-from ronghe.catalog.v1.catalog_pb2 import FormField, ServiceItem
+from ronghe.catalog.v1.catalog_pb2 import (
+    COLLABORATION_KIND_CO_APPROVAL,
+    COLLABORATION_KIND_JOINT_SITE_VISIT,
+    FormField,
+    ServiceItem,
+)
+from ronghe.collaboration.v1 import collaboration_pb2
+from ronghe.collaboration.v1 import collaboration_service_pb2 as collaboration
 from ronghe.department.v1 import department_service_pb2 as department
+from ronghe.governance.v1 import governance_service_pb2 as governance
 from ronghe.intake.v1 import intake_service_pb2 as intake
 from ronghe.party.v1 import party_pb2
 from servers.catalog.catalog import Catalog
+from servers.department.collaboration import AskedCollaborationStream
 from servers.department.organ_case import OrganCaseStream
+from servers.department.task import TaskStream
 from servers.governance.case import CaseStream
+from servers.governance.collaboration import CollaborationStream
 from servers.intake.application import ApplicationStream
 from servers.intake.query_code import QueryCodes
 from servers.law.calendar import Calendar
@@ -64,15 +75,20 @@ def lead_of(case: case_pb2.Case) -> Identity:
 
 
 def intake_machine(clock: Clock) -> Machine:
-    return Machine("intake-01", ApplicationStream("intake-01", "governance-01", catalog(), codes()), clock)
+    return Machine("intake-01", [ApplicationStream("intake-01", "governance-01", catalog(), codes())], clock)
 
 
 def governance_machine(clock: Clock) -> Machine:
-    return Machine("governance-01", CaseStream(), clock)
+    return Machine("governance-01", [CaseStream(), CollaborationStream(catalog(), calendar())], clock)
 
 
 def department_machine(clock: Clock) -> Machine:
-    return Machine("department-01", OrganCaseStream("department-01", catalog(), calendar()), clock)
+    streams = [
+        OrganCaseStream("department-01", catalog(), calendar()),
+        AskedCollaborationStream("department-01", catalog()),
+        TaskStream("department-01", catalog(), calendar()),
+    ]
+    return Machine("department-01", streams, clock)
 
 
 def mesh() -> Mesh:
@@ -161,8 +177,19 @@ def _act(case_id: str, now: datetime) -> dict[str, Any]:
 
 
 def acceptance(case_id: str, now: datetime, **fields: Any) -> department.AcceptApplicationRequest:
-    fields.setdefault("judgement", case_pb2.Judgement(reason="不涉及其他部门"))
+    if not {"none", "as_proposed", "explicit"} & fields.keys():
+        fields["none"] = nobody("traffic-police")
     return department.AcceptApplicationRequest(**_act(case_id, now), **fields)
+
+
+def nobody(*left_out: str) -> department.AcceptApplicationRequest.NoCollaboration:
+    """The judgement that nobody need be asked; road works leave the police out."""
+    reasons = [case_pb2.Judgement.LeftOut(rule=rule, reason="已事先会商") for rule in left_out]
+    return department.AcceptApplicationRequest.NoCollaboration(reason="不涉及其他部门", left_out=reasons)
+
+
+def as_proposed() -> department.AcceptApplicationRequest.AsProposed:
+    return department.AcceptApplicationRequest.AsProposed()
 
 
 def refusal(case_id: str, now: datetime, **fields: Any) -> department.RefuseAcceptanceRequest:
@@ -203,6 +230,63 @@ def denial(case_id: str, now: datetime, version: int) -> department.DecideApplic
         reasons=["影响交通安全"], remedies="可在六十日内申请行政复议，或者在六个月内提起行政诉讼。"
     )
     return department.DecideApplicationRequest(**_act(case_id, now), if_version=version, denied=denied)
+
+
+def asking(case_id: str, now: datetime, *rules: str, **fields: Any) -> collaboration.RequestCollaborationRequest:
+    fields.setdefault("completion", collaboration_pb2.COMPLETION_ALL_MUST_ANSWER)
+    return collaboration.RequestCollaborationRequest(**_act(case_id, now), rules=rules, **fields)
+
+
+def recall(case_id: str, now: datetime, collaboration_id: str) -> collaboration.RecallCollaborationRequest:
+    return collaboration.RecallCollaborationRequest(
+        **_act(case_id, now), collaboration_id=collaboration_id, reason="情况有变"
+    )
+
+
+def _task(task_id: str, now: datetime) -> dict[str, Any]:
+    return {"request_id": str(uuid4()), "actor": OFFICER, "occurred_at": at(now), "task_id": task_id}
+
+
+def signing(task_id: str, now: datetime) -> collaboration.SignForTaskRequest:
+    return collaboration.SignForTaskRequest(**_task(task_id, now))
+
+
+def answering(task: collaboration_pb2.Task, now: datetime, opinion: int = 1) -> collaboration.AnswerTaskRequest:
+    """An answer with all that its kind of collaboration asks for."""
+    given = collaboration_pb2.Answer(opinion=opinion, text="已核")
+    if opinion == collaboration_pb2.Answer.OPINION_AGREE_WITH_CONDITIONS:
+        given.conditions.append("夜间施工")
+    if opinion == collaboration_pb2.Answer.OPINION_DISAGREE:
+        given.reasons.append("影响交通")
+    if opinion == collaboration_pb2.Answer.OPINION_NEED_MORE_MATERIAL:
+        given.needs.append("交通组织方案")
+    elif task.brief.kind == COLLABORATION_KIND_CO_APPROVAL:
+        given.co_approval.document_number = "渝中公交管2026第1号"
+        given.co_approval.issued_on.CopyFrom(to_message(now.date()))
+        given.co_approval.result = 2 if opinion == collaboration_pb2.Answer.OPINION_DISAGREE else 1
+    elif task.brief.kind == COLLABORATION_KIND_JOINT_SITE_VISIT:
+        given.visited_at.CopyFrom(at(now))
+    return collaboration.AnswerTaskRequest(**_task(task.task_id, now), answer=given)
+
+
+def returning(task_id: str, now: datetime, suggested: str = "") -> collaboration.ReturnTaskRequest:
+    return collaboration.ReturnTaskRequest(
+        **_task(task_id, now), reason="不属于本部门职责", suggested_organ_id=suggested
+    )
+
+
+def routing(collaboration_id: str, task_id: str, now: datetime, **to: str) -> governance.RouteCollaborationRequest:
+    return governance.RouteCollaborationRequest(
+        **_task(task_id, now), collaboration_id=collaboration_id, reason="按职责派遣", **to
+    )
+
+
+def cite(case: case_pb2.Case) -> list[department.DecideApplicationRequest.Citation]:
+    """Every collaboration that the case has."""
+    return [
+        department.DecideApplicationRequest.Citation(collaboration_id=one.collaboration_id, round=one.round)
+        for one in case.collaborations
+    ]
 
 
 def closing(case_id: str, now: datetime, **fields: Any) -> department.CloseCaseRequest:

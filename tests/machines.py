@@ -46,51 +46,77 @@ class Live:
 
 @dataclass
 class Machine:
-    """One subsystem with one kind of stream."""
+    """One subsystem with its streams."""
 
     origin: str
-    stream: Any
+    streams: Sequence[Any]
     clock: Clock
     journal: list[Record] = field(default_factory=list)
     live: dict[StreamKey, Live] = field(default_factory=dict)
     inboxes: dict[str, list[Record]] = field(default_factory=lambda: defaultdict(list))
     parked: list[Record] = field(default_factory=list)
     counters: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    known: set[UUID] = field(default_factory=set)
+
+    def rules(self, key: StreamKey) -> Any:
+        return next(stream for stream in self.streams if stream.kind == key.kind)
 
     def of(self, key: StreamKey) -> Live:
-        return self.live.setdefault(key, Live(self.stream.state()))
+        return self.live.setdefault(key, Live(self.rules(key).state()))
 
     def cases(self) -> list[case_pb2.Case]:
-        return [live.state.case for live in self.live.values() if live.state.case.case_id]
+        states = (live.state for live in self.live.values())
+        return [state.case for state in states if "case" in state.DESCRIPTOR.fields_by_name and state.case.case_id]
+
+    def states(self, kind: str) -> dict[str, Any]:
+        """The states of one kind of stream, by id."""
+        return {key.id: live.state for key, live in self.live.items() if key.kind == kind}
 
     def execute(self, command: Message, caller: Identity) -> Any:
         """Decide a command, journal what follows, and answer; raises Refused."""
         ids = (uuid5(NAMESPACE, f"{self.origin}/{len(self.journal)}/{index}") for index in count())
         scope = Scope(self.clock.now, ids.__next__, self._next_number, caller)
-        key = self.stream.target(command, scope)
-        live = self.live.get(key) or Live(self.stream.state())
+        rules = next(stream for stream in self.streams if type(command) in stream.commands)
+        key = self._stored(rules.target(command, scope))
+        live = self.live.get(key) or Live(rules.state())
         before = snapshot(live.state)
         try:
-            facts = self.stream.decide(live.state, command, scope)
+            facts = rules.decide(live.state, command, scope)
         finally:
             assert snapshot(live.state) == before, "decide changed the state"
         self.live[key] = live
-        return self.stream.reply(command, self._append(key, facts, live.last, scope))
+        return rules.reply(command, self._append(key, facts, live.last, scope))
+
+    def _stored(self, key: StreamKey) -> StreamKey:
+        """A key that does not know its case is that of a stream that is there."""
+        found = [one for one in self.live if not key.case_id and (one.kind, one.id) == (key.kind, key.id)]
+        return found[0] if found else key
 
     def absorb(self, record: Record, arrival: Arrival) -> None:
         """Take a record in from elsewhere, once."""
-        if any(known.event_id == record.event_id for known in self.journal):
+        if record.event_id in self.known:
             return
-        keys = self.stream.concerned(record)
+        keys = self.concerned(record)
         if not keys:
             return
-        if not all(self.stream.may_say(self.of(key).state, record) for key in keys):
+        if not all(self.rules(key).may_say(self.of(key).state, record) for key in keys):
             self.parked.append(record)
             return
         record = replace(record, arrival=arrival, position=len(self.journal) + 1)
+        self._take(record)
+        self._meet(keys, record)
+
+    def concerned(self, record: Record) -> list[StreamKey]:
+        return [key for stream in self.streams for key in stream.concerned(record)]
+
+    def _take(self, record: Record) -> None:
         self.journal.append(record)
+        self.known.add(record.event_id)
+
+    def _meet(self, keys: Sequence[StreamKey], record: Record) -> None:
         for key in keys:
             self._evolve(key, record)
+        for key in keys:
             self._react(key, record)
 
     def _react(self, key: StreamKey, record: Record) -> None:
@@ -98,7 +124,7 @@ class Machine:
         scope = Scope(self.clock.now, ids.__next__, self._next_number)
         live = self.of(key)
         before = snapshot(live.state)
-        facts = self.stream.react(live.state, record, scope)
+        facts = self.rules(key).react(live.state, record, scope)
         assert snapshot(live.state) == before, "react changed the state"
         self._append(key, facts, (record.event_id,), scope)
 
@@ -118,17 +144,18 @@ class Machine:
                 fact=fact,
                 position=len(self.journal) + 1,
             )
-            self.journal.append(record)
+            self._take(record)
             records.append(record)
             self._evolve(key, record)
+            self._meet([other for other in self.concerned(record) if other != key], record)
         return records
 
     def _evolve(self, key: StreamKey, record: Record) -> None:
-        live = self.of(key)
+        live, rules = self.of(key), self.rules(key)
         live.version += 1
         live.last = (record.event_id,)
-        self.stream.evolve(live.state, record, live.version)
-        for receiver in self.stream.receivers(live.state, record):
+        rules.evolve(live.state, record, live.version)
+        for receiver in rules.receivers(live.state, record):
             self.inboxes[receiver].append(record)
 
     def _next_number(self, name: str) -> int:
@@ -137,11 +164,12 @@ class Machine:
 
     def folded_again(self, key: StreamKey) -> bytes:
         """The state that the journal alone gives."""
-        state, version = self.stream.state(), 0
+        rules = self.rules(key)
+        state, version = rules.state(), 0
         for record in self.journal:
-            if record.stream == str(key) or key in self.stream.concerned(record):
+            if record.stream == str(key) or key in rules.concerned(record):
                 version += 1
-                self.stream.evolve(state, record, version)
+                rules.evolve(state, record, version)
         return snapshot(state)
 
 

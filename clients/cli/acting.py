@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from clients.cli.errors import Failure
 from clients.cli.output import Shown, show, show_json
 from clients.department import DepartmentClient
+from clients.governance import GovernanceClient
 from clients.identity import Identity
 from clients.intake import IntakeClient
 from clients.subsystem import SubsystemClient
@@ -48,14 +49,21 @@ class Acting:
 
     @property
     def organ(self) -> Identity:
-        """Who leads a case: never a default."""
+        """Who leads a case, or is asked about one: never a default."""
         if self.said is None or self.said.kind != "organ":
             raise Failure("say which organ acts with --as organ/<id>: `ronghe organs` lists them")
         return self.said
 
     @property
+    def center(self) -> Identity:
+        """Which center routes: never a default."""
+        if self.said is None or self.said.kind != "center":
+            raise Failure("say which center acts with --as center/<division code>, for example --as center/500103")
+        return self.said
+
+    @property
     def signer(self) -> Officer:
-        """Who signs an organ's act: never a default."""
+        """Who signs an organ's or a center's act: never a default."""
         if self.officer is None:
             raise Failure("say which officer acts with --officer ID:NAME, for example --officer 0417:李敏")
         return self.officer
@@ -84,6 +92,14 @@ class Acting:
     def department(self) -> DepartmentClient:
         """A client of the department server, for an organ."""
         return self._client(DepartmentClient, "department", self.organ)
+
+    def governance(self, identity: Identity) -> GovernanceClient:
+        """A client of the governance server, for a center or for whoever watches."""
+        return self._client(GovernanceClient, "governance", identity)
+
+    def further(self, why: str, *parts: str) -> str:
+        """A command of the acting organ to go on with, in lines that can be copied."""
+        return f"{why}:\n  " + " \\\n    ".join(filter(None, (*parts, f"--as {self.organ}")))
 
     def show(self, message: Message, shown: Callable[[], Shown]) -> None:
         """Print the answer: as proto JSON with --json, else as a person reads it."""

@@ -1,18 +1,19 @@
-"""`ronghe case accept`, `refuse`, `correct`, `step`, `decide`, `close`: what the lead organ does.
+"""`ronghe case accept`, `refuse`, `correct`, `step`, `close`: what the lead organ does. `decide` is in `deciding`.
 
 Each act is signed: --as organ/<id> and --officer ID:NAME.
 """
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from clients.cli.acting import Acting
-from clients.cli.asking import case_id_of, find_case
+from clients.cli.asking import case_id_of
 from clients.cli.command import CaseArgument, command
 from clients.cli.errors import Failure
 from clients.cli.output import Shown, day, facts, word
-from clients.cli.values import choice, legal_date, timestamp, words
+from clients.cli.values import choice, pair, timestamp, words
 from ronghe.case.v1 import case_pb2
 from ronghe.department.v1 import department_service_pb2 as pb
 from ronghe.document.v1.document_pb2 import Document
@@ -33,30 +34,41 @@ async def accept(
     no_collaboration: Annotated[
         str | None, typer.Option(metavar="REASON", help="Why no other department need be asked.")
     ] = None,
+    as_proposed: Annotated[
+        bool, typer.Option("--as-proposed", help="Ask whoever the item's rules propose, nobody where none does.")
+    ] = False,
     collaboration: Annotated[
         str | None, typer.Option(metavar="REASON", help="Why other departments must be asked.")
     ] = None,
+    rule: Annotated[
+        list[str],
+        typer.Option(
+            metavar="RULE", help="With --collaboration: a rule of the item that will be asked by; repeatable."
+        ),
+    ] = [],  # noqa: B006 - typer copies it
+    left_out: Annotated[
+        list[str],
+        typer.Option(metavar="RULE=REASON", help="A rule that the law requires and why it is left out; repeatable."),
+    ] = [],  # noqa: B006
     defer: Annotated[
         list[str], typer.Option(metavar="CODE", help="A material that may follow (容缺); repeatable.")
     ] = [],  # noqa: B006 - typer copies it
     contact: Annotated[str, typer.Option(metavar="TEXT", help="Whom the applicant may ask.")] = "",
     if_version: IfVersion = 0,
 ) -> None:
-    """Accept an application (受理), with the judgement whether others must be asked; prints the receipt's number."""
+    """Accept an application (受理), with the judgement whether others must be asked; prints the receipt's number.
+
+    The judgement is one of --no-collaboration, --as-proposed and --collaboration; `ronghe collaboration request` asks.
+    """
     organ, signer = acting.department(), acting.signer
-    judgement = _judgement(no_collaboration, collaboration)
+    request = pb.AcceptApplicationRequest(
+        actor=signer, if_version=if_version, deferred_materials=defer, contact=contact
+    )
+    _set_judgement(request, no_collaboration, collaboration, rule, left_out, as_proposed=as_proposed)
     async with organ as client:
-        response = await client.accept_application(
-            pb.AcceptApplicationRequest(
-                case_id=await case_id_of(client, case),
-                actor=signer,
-                if_version=if_version,
-                judgement=judgement,
-                deferred_materials=defer,
-                contact=contact,
-            )
-        )
-    acting.show(response, lambda: _issued(response.receipt, response.version))
+        request.case_id = await case_id_of(client, case)
+        response = await client.accept_application(request)
+    acting.show(response, lambda: issued(response.receipt, response.version))
 
 
 @command(app, "refuse")
@@ -83,7 +95,7 @@ async def refuse(
                 remedies=remedies,
             )
         )
-    acting.show(response, lambda: _issued(response.refusal, response.version))
+    acting.show(response, lambda: issued(response.refusal, response.version))
 
 
 @command(app, "correct")
@@ -93,8 +105,9 @@ async def correct(
     defect: Annotated[
         list[str],
         typer.Option(
-            metavar="SUBJECT|DEFECT|REQUIRED[|BASIS]",
-            help="What is missing or wrong, and what to supply; repeatable: all defects at once.",
+            metavar="SUBJECT|DEFECT|REQUIRED[|BASIS[|TASK]]",
+            help="What is missing or wrong, and what to supply, with the task of the collaborator who needs it, where "
+            "it is passed on; repeatable: all defects at once.",
         ),
     ],
     if_version: IfVersion = 0,
@@ -108,7 +121,7 @@ async def correct(
                 case_id=await case_id_of(client, case), actor=signer, if_version=if_version, defects=defects
             )
         )
-    acting.show(response, lambda: _issued(response.notice, response.version))
+    acting.show(response, lambda: issued(response.notice, response.version))
 
 
 @command(app, "step")
@@ -135,39 +148,7 @@ async def step(
         response = await client.record_step(
             pb.RecordStepRequest(case_id=await case_id_of(client, case), actor=signer, if_version=if_version, step=done)
         )
-    acting.show(response, lambda: _version(response.version))
-
-
-@command(app, "decide")
-async def decide(
-    acting: Acting,
-    case: CaseArgument,
-    grant: Annotated[str | None, typer.Option(metavar="NUMBER", help="Grant: the certificate's number.")] = None,
-    valid_from: Annotated[str | None, typer.Option(metavar="DATE", help="The certificate's first day.")] = None,
-    valid_to: Annotated[str | None, typer.Option(metavar="DATE", help="Its last day.")] = None,
-    condition: Annotated[list[str], typer.Option(metavar="TEXT", help="A condition of the grant; repeatable.")] = [],  # noqa: B006 - typer copies it
-    deny: Annotated[list[str], typer.Option(metavar="REASON", help="Deny: why; repeatable.")] = [],  # noqa: B006
-    remedies: Remedies = "",
-    basis: Basis = [],  # noqa: B006
-    if_version: Annotated[
-        int, typer.Option(min=0, help="The version the decision rests on; 0: the case as it is read now.")
-    ] = 0,
-) -> None:
-    """Decide (审批决定): grant with --grant, or deny with --deny and --remedies; prints the decision's number."""
-    organ, signer = acting.department(), acting.signer
-    request = pb.DecideApplicationRequest(actor=signer, basis=basis)
-    if (grant is None) == (not deny):
-        raise Failure("either --grant NUMBER or --deny REASON decides")
-    if grant is not None:
-        request.granted.CopyFrom(_granted(grant, valid_from, valid_to, condition))
-    else:
-        request.denied.reasons.extend(deny)
-        request.denied.remedies = remedies
-    async with organ as client:
-        found = await find_case(client, case)
-        request.case_id, request.if_version = found.case_id, if_version or found.version
-        response = await client.decide_application(request)
-    acting.show(response, lambda: _issued(response.decision, response.version))
+    acting.show(response, lambda: reached(response.version))
 
 
 @command(app, "close")
@@ -177,36 +158,53 @@ async def close(acting: Acting, case: CaseArgument, if_version: IfVersion = 0) -
     async with organ as client:
         request = pb.CloseCaseRequest(case_id=await case_id_of(client, case), actor=signer, if_version=if_version)
         response = await client.close_case(request)
-    acting.show(response, lambda: _version(response.version))
+    acting.show(response, lambda: reached(response.version))
 
 
-def _judgement(without: str | None, together: str | None) -> case_pb2.Judgement:
-    if (without is None) == (together is None):
+def _set_judgement(
+    request: pb.AcceptApplicationRequest,
+    without: str | None,
+    together: str | None,
+    rules: Sequence[str],
+    left_out: Sequence[str],
+    *,
+    as_proposed: bool,
+) -> None:
+    if [without is not None, together is not None, as_proposed].count(True) != 1:
         raise Failure(
-            "say with either --no-collaboration REASON or --collaboration REASON whether others must be asked"
+            "say with either --no-collaboration REASON, --as-proposed or --collaboration REASON "
+            "whether others must be asked"
         )
-    return case_pb2.Judgement(collaboration_needed=together is not None, reason=without or together or "")
+    if rules and together is None:
+        raise Failure("--rule goes with --collaboration REASON")
+    if as_proposed and left_out:
+        raise Failure("--as-proposed leaves no rule out: --left-out goes with the other two")
+    reasons = [_left_out(text) for text in left_out]
+    if without is not None:
+        request.none.CopyFrom(pb.AcceptApplicationRequest.NoCollaboration(reason=without, left_out=reasons))
+    elif together is not None:
+        explicit = pb.AcceptApplicationRequest.Explicit(reason=together, rules=rules, left_out=reasons)
+        request.explicit.CopyFrom(explicit)
+    else:
+        request.as_proposed.SetInParent()
+
+
+def _left_out(text: str) -> case_pb2.Judgement.LeftOut:
+    rule, reason = pair("--left-out", text, "RULE=REASON")
+    return case_pb2.Judgement.LeftOut(rule=rule, reason=reason)
 
 
 def _defect(text: str) -> pb.Defect:
     parts = text.split("|")
-    if len(parts) not in (3, 4):
-        raise Failure(f"--defect is SUBJECT|DEFECT|REQUIRED or SUBJECT|DEFECT|REQUIRED|BASIS, and {text!r} is not")
-    return pb.Defect(**dict(zip(("subject", "defect", "required", "basis"), parts, strict=False)))
+    if len(parts) not in (3, 4, 5):
+        raise Failure(
+            f"--defect is SUBJECT|DEFECT|REQUIRED, then |BASIS and |TASK where there are, and {text!r} is not"
+        )
+    return pb.Defect(**dict(zip(("subject", "defect", "required", "basis", "task_id"), parts, strict=False)))
 
 
-def _granted(
-    number: str, valid_from: str | None, valid_to: str | None, conditions: list[str]
-) -> pb.DecideApplicationRequest.Granted:
-    return pb.DecideApplicationRequest.Granted(
-        certificate_number=number,
-        valid_from=legal_date("--valid-from", valid_from) if valid_from else None,
-        valid_to=legal_date("--valid-to", valid_to) if valid_to else None,
-        conditions=conditions,
-    )
-
-
-def _issued(document: Document, version: int) -> Shown:
+def issued(document: Document, version: int) -> Shown:
+    """A document that an act gives out, and the version that the case has then."""
     return [
         facts(
             [
@@ -219,5 +217,6 @@ def _issued(document: Document, version: int) -> Shown:
     ]
 
 
-def _version(version: int) -> Shown:
+def reached(version: int) -> Shown:
+    """The version that an act led to."""
     return [facts([("version", version)])]

@@ -7,12 +7,14 @@ from rich.table import Table
 
 from clients.cli.acting import Acting
 from clients.cli.asking import case_id_of, find_case, subsystem_of
+from clients.cli.briefs import due, in_short, kind
 from clients.cli.command import AtOption, CaseArgument, command
 from clients.cli.output import Shown, day, facts, instant, moment, rows, table, word
 from clients.cli.values import choice, words
 from ronghe.case.v1 import case_pb2
 from ronghe.case.v1 import case_service_pb2 as pb
-from ronghe.document.v1.document_pb2 import Document, DueDate
+from ronghe.collaboration.v1.collaboration_pb2 import Collaboration, Completion, Standing, TaskStanding
+from ronghe.document.v1.document_pb2 import Document
 
 app = typer.Typer()
 
@@ -89,6 +91,8 @@ def _shown(case: case_pb2.Case) -> Shown:
         shown.append(_documents(case))
     if case.steps:
         shown.append(_steps(case))
+    if case.collaborations:
+        shown.append(_collaborations(case))
     return shown
 
 
@@ -107,19 +111,17 @@ def _summary(case: case_pb2.Case) -> Table:
             ("intake", f"{application.intake_id}, {word(case_pb2.Channel, application.channel)}"),
             ("external number", application.external_no),
             ("submitted", moment(application.submitted_at)),
-            ("legal due", _due(case.legal_due)),
-            ("promised due", _due(case.promised_due)),
+            ("legal due", due(case.legal_due)),
+            ("promised due", due(case.promised_due)),
             ("open notice", case.open_notice),
             ("pauses", ", ".join(map(_pause, case.pauses))),
             ("withdrawal", word(case_pb2.WithdrawalStatus, case.withdrawal)),
             ("still missing", ", ".join(case.deferred_materials)),
             ("judgement", _judgement(case)),
+            ("rules to ask by", ", ".join(case.judgement.rules_to_ask)),
+            *(("left out", f"{each.rule}: {each.reason}") for each in case.judgement.left_out),
         ]
     )
-
-
-def _due(due: DueDate) -> str:
-    return f"{day(due.date)}{' (provisional)' if due.provisional else ''}"
 
 
 def _pause(pause: case_pb2.Pause) -> str:
@@ -130,7 +132,7 @@ def _judgement(case: case_pb2.Case) -> str:
     if not case.HasField("judgement"):
         return ""
     needed = "others must be asked" if case.judgement.collaboration_needed else "nobody else need be asked"
-    return f"{needed}: {case.judgement.reason}"
+    return f"{needed}: {case.judgement.reason}" if case.judgement.reason else needed
 
 
 def _documents(case: case_pb2.Case) -> Table:
@@ -147,6 +149,34 @@ def _steps(case: case_pb2.Case) -> Table:
         for step in case.steps
     ]
     return rows(table("step", "result", "officer", "ended", "opinion"), steps)
+
+
+def _collaborations(case: case_pb2.Case) -> Table:
+    """Each collaboration with its tasks below it."""
+    made = table("collaboration", "of", "kind", "answer")
+    for standing in case.collaborations:
+        name = standing.event_no or standing.collaboration_id
+        made.add_row(name, f"round {standing.round}", "", _standing(standing))
+        if not standing.tasks:
+            made.add_row("", ", ".join((*standing.rules, *standing.others)))
+        for task in standing.tasks:
+            made.add_row(
+                f" {task.task_id}", _asked(task), kind(task.kind), in_short(task.answer, late=task.answer_late)
+            )
+    return made
+
+
+def _standing(standing: Standing) -> str:
+    state = word(Collaboration.State, standing.state)
+    if standing.recall_requested:
+        return f"{state}, recall requested"
+    is_open = standing.state in (Collaboration.STATE_REQUESTED, Collaboration.STATE_OPENED)
+    return ", ".join(filter(None, (state, word(Completion, standing.completion) if is_open else "")))
+
+
+def _asked(task: TaskStanding) -> str:
+    """Who answered; before that the rule that is followed, where one is."""
+    return f"{task.organ_id} {task.organ_name}".strip() or task.rule
 
 
 def _timeline(response: pb.GetCaseTimelineResponse) -> Shown:

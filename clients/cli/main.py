@@ -1,27 +1,36 @@
 """The `ronghe` command, assembled."""
 
 import os
+from collections.abc import Sequence
 
 import typer
 
 from clients.cli import (
     acts,
+    answering,
     applications,
     cases,
     catalog,
     certificates,
+    collaborations,
+    deciding,
     documents,
     inbox,
     locate,
     mesh,
     operations,
+    requesting,
+    routing,
+    tasks,
     trace,
 )
 from clients.cli.command import remember
 from clients.telemetry.logging import configure_logging
 
 TOP = (mesh.app, applications.app, inbox.app, documents.app, trace.app, catalog.app, operations.app)
-CASE = (cases.app, locate.app, acts.app, applications.case_app)
+CASE = (cases.app, locate.app, acts.app, deciding.app, applications.case_app)
+COLLABORATION = (collaborations.app, requesting.app, routing.app)
+TASK = (tasks.app, answering.app)
 
 
 def build() -> typer.Typer:
@@ -30,14 +39,16 @@ def build() -> typer.Typer:
     app.callback()(remember)
     for part in TOP:
         app.add_typer(part)
-    app.add_typer(_case(), name="case")
+    app.add_typer(_group("Cases (办件): look at them, and act in them.", CASE), name="case")
+    app.add_typer(_group("Collaborations (协同事件): asking others about a case.", COLLABORATION), name="collaboration")
+    app.add_typer(_group("Tasks (协办任务): what other organs ask the acting organ.", TASK), name="task")
     app.add_typer(certificates.app, name="certs")
     return app
 
 
-def _case() -> typer.Typer:
-    app = typer.Typer(no_args_is_help=True, help="Cases (办件): look at them, and act in them.")
-    for part in CASE:
+def _group(about: str, parts: Sequence[typer.Typer]) -> typer.Typer:
+    app = typer.Typer(no_args_is_help=True, help=about)
+    for part in parts:
         app.add_typer(part)
     return app
 

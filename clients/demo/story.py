@@ -112,7 +112,7 @@ class Play:
 
     async def _accept(self) -> None:
         request = department.AcceptApplicationRequest(case_id=self._story.case_id, actor=OFFICER)
-        request.judgement.reason = "演示：无需其他部门协同"
+        request.none.reason = "演示：无需其他部门协同"
         await self._organ.accept_application(request)
 
     async def _refuse(self) -> None:

@@ -81,7 +81,12 @@ def correction_notice(case: case_pb2.Case, command: department.RequestCorrection
     notice = _paper_of_lead(case, Document.KIND_CORRECTION_NOTICE, command, ["第三十二条第一款第四项"])
     notice.lines.extend(
         CorrectionLine(
-            line=line, subject=defect.subject, defect=defect.defect, required=defect.required, basis=defect.basis
+            line=line,
+            subject=defect.subject,
+            defect=defect.defect,
+            required=defect.required,
+            basis=defect.basis,
+            task_id=defect.task_id.lower(),
         )
         for line, defect in enumerate(command.defects, 1)
     )
@@ -90,13 +95,21 @@ def correction_notice(case: case_pb2.Case, command: department.RequestCorrection
     return _sealed(notice, case)
 
 
-def decision_granted(case: case_pb2.Case, command: department.DecideApplicationRequest) -> Document:
-    """The decision that grants, with its certificate (准予决定书; art. 38 (1), art. 39)."""
+def decision_granted(
+    case: case_pb2.Case,
+    command: department.DecideApplicationRequest,
+    conditions: Iterable[str] = (),
+    opinions: Iterable[str] = (),
+) -> Document:
+    """The decision that grants, with its certificate (准予决定书; art. 38 (1), art. 39).
+
+    `conditions` are those of collaborators, which it carries over; `opinions` what they said, a line each.
+    """
     granted = command.granted
     decision = _decision(
-        case, Document.KIND_DECISION_GRANTED, command, ["第三十八条第一款", "第三十九条", "第四十四条"]
+        case, Document.KIND_DECISION_GRANTED, command, ["第三十八条第一款", "第三十九条", "第四十四条"], opinions
     )
-    decision.conditions.extend(granted.conditions)
+    decision.conditions.extend([*granted.conditions, *conditions])
     decision.certificate.CopyFrom(
         CertificateReference(
             name=case.application.item.result_document,
@@ -108,9 +121,11 @@ def decision_granted(case: case_pb2.Case, command: department.DecideApplicationR
     return _sealed(decision, case)
 
 
-def decision_denied(case: case_pb2.Case, command: department.DecideApplicationRequest) -> Document:
+def decision_denied(
+    case: case_pb2.Case, command: department.DecideApplicationRequest, opinions: Iterable[str] = ()
+) -> Document:
     """The decision that denies, with reasons and remedies (不予决定书; art. 38 (2))."""
-    decision = _decision(case, Document.KIND_DECISION_DENIED, command, ["第三十八条第二款"])
+    decision = _decision(case, Document.KIND_DECISION_DENIED, command, ["第三十八条第二款"], opinions)
     decision.reasons.extend(command.denied.reasons)
     decision.remedies = command.denied.remedies
     return _sealed(decision, case)
@@ -121,9 +136,11 @@ def _decision(
     kind: "Document.Kind.ValueType",
     command: department.DecideApplicationRequest,
     articles: Sequence[str],
+    opinions: Iterable[str],
 ) -> Document:
     decision = _paper_of_lead(case, kind, command, articles, command.basis)
     decision.accepted_on.CopyFrom(accepted_on(case))
+    decision.opinions.extend(opinions)
     return decision
 
 

@@ -3,9 +3,10 @@
 from typing import get_args
 
 from servers.case.fold import SaidByIntake, SaidByLead
+from servers.collaboration.facts import AskedByLead
 
 _BY_INTAKE = frozenset(fact.DESCRIPTOR.full_name for fact in get_args(SaidByIntake))
-_BY_LEAD = frozenset(fact.DESCRIPTOR.full_name for fact in get_args(SaidByLead))
+_BY_LEAD = frozenset(fact.DESCRIPTOR.full_name for fact in get_args(SaidByLead | AskedByLead))
 
 
 def is_said_by_intake(type_name: str) -> bool:

@@ -2,8 +2,9 @@
 
 A journal keeps each owner's facts in their order and every cause before its effect, but facts of different owners
 that do not know of each other may stand either way around. Hence each field below is set by one owner only: intake's
-facts add supplements and a withdrawal's request, the lead's facts set everything else. `withdrawal` and a supplement's
-`late` are the exception, and there the lead's fact is an effect of intake's, so it comes second everywhere.
+facts add supplements and a withdrawal's request, the lead's facts set everything else. `withdrawal`, a supplement's
+`late` and the standings of collaborations are the exception, and there one owner's fact is an effect of the other's, so
+it comes second everywhere.
 """
 
 from typing import assert_never
@@ -13,6 +14,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from bridge.record import Record
 from ronghe.case.v1 import case_pb2 as pb
 from ronghe.event.v1 import event_pb2 as event
+from servers.collaboration import standing
+from servers.collaboration.facts import AskedByLead, FedBack
 from servers.law.days import legal_date
 
 SaidByIntake = event.Submitted | event.Supplemented | event.WithdrawalRequested
@@ -28,23 +31,35 @@ SaidByLead = (
     | event.WithdrawalDeclined
     | event.Closed
 )
-CaseFact = SaidByIntake | SaidByLead
+CaseFact = SaidByIntake | SaidByLead | AskedByLead | FedBack
 Reaction = event.SupplementReceived | event.SupplementLate | event.Withdrawn | event.WithdrawalDeclined
-"""Acts of a server, not of a person."""
+"""What the applicant's acts lead to: acts of a server, not of a person."""
 
 
 def fold(case: pb.Case, record: Record, version: int) -> None:
     """Take one record into the case; `version` counts the records taken in. A fact not known here only counts."""
     case.version = version
     fact = record.fact
-    if not isinstance(fact, CaseFact):
-        return
-    _apply(case, fact)
-    if not isinstance(fact, Reaction):
+    if isinstance(fact, AskedByLead | FedBack):
+        standing.fold(case.collaborations, fact)
+    elif isinstance(fact, SaidByIntake | SaidByLead):
+        _apply(case, fact)
+    if isinstance(fact, CaseFact) and is_act(fact):
         _note_act(case, fact.occurred_at)
 
 
-def _apply(case: pb.Case, fact: CaseFact) -> None:  # noqa: C901 - one arm a fact
+def is_act(fact: CaseFact) -> bool:
+    """Whether a person did it to this case, at a legal time of his own."""
+    match fact:
+        case event.CollaborationRecallRequested():
+            return fact.HasField("officer")
+        case event.AnswerLate():
+            return False
+        case _:
+            return not isinstance(fact, Reaction | FedBack)
+
+
+def _apply(case: pb.Case, fact: SaidByIntake | SaidByLead) -> None:  # noqa: C901 - one arm a fact
     match fact:
         case event.Submitted():
             _open(case, fact)

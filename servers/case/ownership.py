@@ -4,6 +4,8 @@ from bridge.record import Record
 from ronghe.case.v1 import case_pb2
 from ronghe.event.v1 import event_pb2 as event
 from servers.case.fold import SaidByIntake, SaidByLead
+from servers.collaboration.facts import AskedByLead, FedBack
+from servers.collaboration.ownership import may_coordinate
 
 
 def may_open(case: case_pb2.Case, record: Record) -> bool:
@@ -30,5 +32,16 @@ def may_go_on(case: case_pb2.Case, record: Record, intake_origin: str) -> bool:
 def may_lead(case: case_pb2.Case, record: Record) -> bool:
     """The lead's acts come from the department deployment that serves the lead organ."""
     return (
-        isinstance(record.fact, SaidByLead) and bool(case.case_id) and record.origin == case.application.lead.deployment
+        isinstance(record.fact, SaidByLead | AskedByLead)
+        and bool(case.case_id)
+        and record.origin == case.application.lead.deployment
+    )
+
+
+def may_feed_back(case: case_pb2.Case, record: Record) -> bool:
+    """The center speaks of a collaboration that this case has."""
+    return (
+        isinstance(record.fact, FedBack)
+        and may_coordinate(record)
+        and any(one.collaboration_id == record.fact.collaboration_id for one in case.collaborations)
     )

@@ -101,6 +101,7 @@ def _granted(document: Document) -> Iterator[str]:
         f"{_provisions(document)}，决定准予。"
     )
     yield f"{INDENT}证照名称：{certificate.name}；证照编号：{certificate.number}；有效期：{_validity(document)}。"
+    yield from _opinions(document)
     yield from _numbered("准予的条件", document.conditions)
     yield f"{INDENT}本机关将自作出决定之日起十日内向你（单位）颁发、送达证照。"
 
@@ -117,6 +118,7 @@ def _denied(document: Document) -> Iterator[str]:
         f"{_application(document)}，本机关于{chinese_date(document.accepted_on)}受理。经审查，{_provisions(document)}，"
         "决定不予批准。"
     )
+    yield from _opinions(document)
     yield from _numbered("理由", document.reasons)
     yield f"{INDENT}救济途径：{document.remedies}"
 
@@ -132,6 +134,10 @@ def _provisions(document: Document) -> str:
 
 def _materials(document: Document) -> Iterator[str]:
     yield from _numbered("已收到的材料", document.materials)
+
+
+def _opinions(document: Document) -> Iterator[str]:
+    yield from _numbered("有关部门的意见", document.opinions)
 
 
 def _numbered(head: str, lines: Iterable[str]) -> Iterator[str]:

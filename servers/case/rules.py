@@ -18,15 +18,15 @@ CLOCK_TOLERANCE = timedelta(seconds=120)
 def check_act(case: case_pb2.Case, command: Act, now: datetime, *legal: "case_pb2.State.ValueType") -> None:
     """The command must be legal in the case's state, and its time must be right."""
     check_state(case, command, *legal)
-    check_occurred_at(command.occurred_at, case, now)
+    check_occurred_at(command.occurred_at, case.last_act_at, now)
 
 
-def check_occurred_at(occurred_at: Timestamp, case: case_pb2.Case, now: datetime) -> None:
-    """An act may be told late, but not before it happens, and not before what the case has seen a person do.
+def check_occurred_at(occurred_at: Timestamp, earliest: Timestamp, now: datetime) -> None:
+    """An act may be told late, but not before it happens, and not before the latest act by a person on its stream.
 
-    An empty case has seen nothing since 1970. Raises Refused: OCCURRED_AT_OUT_OF_RANGE.
+    Raises Refused: OCCURRED_AT_OUT_OF_RANGE.
     """
-    earliest, latest = case.last_act_at, Timestamp()
+    latest = Timestamp()
     latest.FromDatetime(now + CLOCK_TOLERANCE)
     is_time = 0 <= occurred_at.nanos < 1_000_000_000
     if is_time and earliest.ToNanoseconds() <= occurred_at.ToNanoseconds() <= latest.ToNanoseconds():
@@ -34,22 +34,25 @@ def check_occurred_at(occurred_at: Timestamp, case: case_pb2.Case, now: datetime
     bounds = {"earliest": earliest.ToJsonString(), "latest": latest.ToJsonString()}
     raise Refused(
         Reason.REASON_OCCURRED_AT_OUT_OF_RANGE,
-        f"occurred_at must lie between {bounds['earliest']}, the latest act on this case, and {bounds['latest']}: "
-        "check the clock, or read the case again",
+        f"occurred_at must lie between {bounds['earliest']}, the latest act before it, and {bounds['latest']}: "
+        "check the clock, or read again",
         bounds,
     )
 
 
 def check_state(case: case_pb2.Case, command: Act, *legal: "case_pb2.State.ValueType") -> None:
     """Raises Refused, ILLEGAL_STATE, where the case's state is none of those in which the command is legal."""
-    if case.state in legal:
-        return
-    state = case_pb2.State.Name(case.state).removeprefix("STATE_")
+    if case.state not in legal:
+        names = [case_pb2.State.Name(one).removeprefix("STATE_") for one in (case.state, *legal)]
+        raise illegal_state("case", command, *names)
+
+
+def illegal_state(thing: str, command: Act, state: str, *legal: str) -> Refused:
+    """The command is legal in other states than the one the case or task is in."""
     name = command.DESCRIPTOR.name.removesuffix("Request")
-    places = " or ".join(case_pb2.State.Name(one).removeprefix("STATE_") for one in legal)
-    raise Refused(
+    return Refused(
         Reason.REASON_ILLEGAL_STATE,
-        f"{name} is legal in {places}, and the case is in {state}: read the case again",
+        f"{name} is legal in {' or '.join(legal)}, and the {thing} is in {state}: read the {thing} again",
         {"state": state, "command": name},
     )
 

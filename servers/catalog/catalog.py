@@ -11,9 +11,18 @@ from google.protobuf.json_format import ParseDict
 from google.type.date_pb2 import Date
 
 from ronghe.case.v1.case_pb2 import Application
-from ronghe.catalog.v1.catalog_pb2 import COLLABORATION_KIND_OVERSIGHT, Division, Organ, ServiceItem, Tier
+from ronghe.catalog.v1.catalog_pb2 import (
+    COLLABORATION_KIND_OVERSIGHT,
+    Center,
+    Collaborator,
+    Division,
+    Organ,
+    ServiceItem,
+    Tier,
+)
 from ronghe.error.v1.reason_pb2 import Reason
 from ronghe.party.v1.party_pb2 import FormValue
+from servers.catalog.centers import make_centers
 from servers.catalog.conditions import context_of, holds
 from servers.catalog.forms import missing_values, wrong_values
 from servers.catalog.organs import Department, make_organs
@@ -33,6 +42,7 @@ class Catalog:
         """Raises CatalogError with everything that is wrong."""
         self.divisions: Mapping[str, Division] = {division.code: division for division in divisions}
         self.organs: Mapping[str, Organ] = make_organs(departments, divisions, DEPLOYMENT)
+        self.centers: Mapping[str, Center] = make_centers(divisions)
         self._organs_at: dict[tuple[str, Tier.ValueType, str], list[Organ]] = defaultdict(list)
         for organ in self.organs.values():
             for division in (organ.division, *organ.serves):
@@ -112,6 +122,18 @@ class Catalog:
             found.append(self.division(found[-1].parent))
         return found
 
+    def center(self, center_id: str) -> Center:
+        """Raises Refused: CENTER_NOT_FOUND."""
+        if center_id not in self.centers:
+            raise Refused(Reason.REASON_CENTER_NOT_FOUND, f"there is no center {center_id}: see ListCenters")
+        return self.centers[center_id]
+
+    def organ(self, organ_id: str) -> Organ:
+        """Raises Refused: ORGAN_NOT_FOUND."""
+        if organ_id not in self.organs:
+            raise Refused(Reason.REASON_ORGAN_NOT_FOUND, f"there is no organ {organ_id}: see ListOrgans")
+        return self.organs[organ_id]
+
     def resolve(self, department: str, division: str, tier: "Tier.ValueType", on: Date | None = None) -> Organ:
         """The one organ of a department type that serves a division from a tier.
 
@@ -159,11 +181,11 @@ class Catalog:
         """Values that change some fields of a form. Raises Refused: INVALID_FORM."""
         _refuse(list(wrong_values(item.form, values, personal=personal)))
 
-    def proposed_collaborators(self, application: Application) -> list[str]:
-        """Ids of the item's rules that say, for this form and place, whom to ask before the decision."""
+    def firing_rules(self, application: Application) -> Sequence[Collaborator]:
+        """The item's rules that say, for this form and place, whom to ask before the decision."""
         context = context_of(application.item.form, application.form, application.division, application.lead.tier)
         return [
-            rule.id
+            rule
             for rule in application.item.collaborators
             if rule.kind != COLLABORATION_KIND_OVERSIGHT and holds(rule.when, context)
         ]

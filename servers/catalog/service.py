@@ -4,17 +4,19 @@ from collections.abc import Sequence
 from operator import itemgetter
 from typing import TypeVar
 
+from google.protobuf.message import Message
 from google.type.date_pb2 import Date
 
 from ronghe.catalog.v1 import catalog_service_pb2 as pb
-from ronghe.catalog.v1.catalog_pb2 import Division, Organ, ServiceItem
+from ronghe.catalog.v1.catalog_pb2 import Center, Division, Organ, ServiceItem
 from servers.catalog.catalog import Catalog
+from servers.catalog.preview import preview
 from servers.kernel.times import Clock
 from servers.law.days import legal_day
 from servers.rpc.call import Call
 from servers.rpc.paging import Page, Pages, page_of
 
-T = TypeVar("T", ServiceItem, Division, Organ)
+T = TypeVar("T", ServiceItem, Division, Organ, Center)
 
 
 class CatalogServicer:
@@ -61,7 +63,25 @@ class CatalogServicer:
         page = await self._page(request, sorted(found, key=itemgetter(0)))
         return pb.ListOrgansResponse(organs=page.rows, next_page_token=page.next_token)
 
-    async def _page(self, request: pb.ListServiceItemsRequest | pb.ListDivisionsRequest | pb.ListOrgansRequest,
+    async def ListCenters(self, request: pb.ListCentersRequest, call: Call) -> pb.ListCentersResponse:  # noqa: N802
+        """Governance centers."""
+        if request.parent:
+            self._catalog.center(request.parent)
+        found = [
+            (center.id, center)
+            for center in self._catalog.centers.values()
+            if not request.parent or center.parent == request.parent
+        ]
+        page = await self._page(request, sorted(found, key=itemgetter(0)))
+        return pb.ListCentersResponse(centers=page.rows, next_page_token=page.next_token)
+
+    async def PreviewCollaborators(  # noqa: N802
+        self, request: pb.PreviewCollaboratorsRequest, call: Call
+    ) -> pb.PreviewCollaboratorsResponse:
+        """Who would be asked."""
+        return preview(self._catalog, request, self._today())
+
+    async def _page(self, request: Message,
                     keyed: Sequence[tuple[str, T]]) -> Page[T]:  # fmt: skip
         async def rows_after(key: str, limit: int) -> Sequence[tuple[str, T]]:
             return [row for row in keyed if row[0] > key][:limit]

@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 from bridge.consumer import KafkaConsumer
 from bridge.relay import Relay
@@ -17,11 +18,15 @@ from servers.case.service import CaseServicer
 from servers.case.views import CaseView
 from servers.catalog.catalog import Catalog
 from servers.catalog.service import CatalogServicer
+from servers.department.collaboration import AskedCollaborationStream
+from servers.department.collaboration_service import OrganCollaborationServicer
 from servers.department.organ_case import OrganCaseStream
 from servers.department.service import DepartmentServicer
+from servers.department.task import TaskStream
 from servers.kernel.inbox_service import InboxServicer
 from servers.kernel.kernel import running
 from servers.kernel.operations import OperationsServicer
+from servers.kernel.stream import Stream
 from servers.kernel.subsystem import Subsystem
 from servers.law.calendar import Calendar
 from servers.observed import count_commits, observe_consumer, observe_kernel, observe_relay
@@ -35,9 +40,15 @@ async def main(settings: SubsystemSettings) -> None:
     """Serve until told to stop."""
     credentials = Credentials.load(settings.pki, Identity("service", settings.origin))
     catalog, pages = Catalog.load(), Pages(read_secret(settings.secret))
-    rules = OrganCaseStream(settings.origin, catalog, Calendar.load())
-    view = CaseView(rules.table, rules.state)
-    subsystem = Subsystem(settings.origin, [rules], Path(__file__).parent / "migrations")
+    calendar = Calendar.load()
+    cases = OrganCaseStream(settings.origin, catalog, calendar)
+    streams: list[Stream[Any]] = [
+        cases,
+        AskedCollaborationStream(settings.origin, catalog),
+        TaskStream(settings.origin, catalog, calendar),
+    ]
+    view = CaseView(cases.table, cases.state)
+    subsystem = Subsystem(settings.origin, streams, Path(__file__).parent / "migrations")
     async with (
         telemetry(settings.origin, settings.spans, settings.sampling) as observed,
         running(settings.database_url, subsystem, observed.spans, observe=count_commits(observed.metrics)) as kernel,
@@ -50,7 +61,7 @@ async def main(settings: SubsystemSettings) -> None:
             spans=observed.spans,
             group=settings.origin,
             origin=settings.origin,
-            # What a lead says concerns intake and the center.
+            # What a lead says of its case concerns intake and the center.
             wanted=lambda name: not is_said_by_lead(name),
         )
         observe_kernel(observed.metrics, kernel)
@@ -63,6 +74,7 @@ async def main(settings: SubsystemSettings) -> None:
 
         servicers = (
             DepartmentServicer(kernel),
+            OrganCollaborationServicer(kernel, pages),
             InboxServicer(kernel),
             CaseServicer(kernel, view, pages, publishes=True),
             DocumentServicer(kernel, view),

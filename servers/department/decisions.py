@@ -1,17 +1,23 @@
 """What the lead organ may do with a case: from a command to the fact that follows, as 行政许可法 has it."""
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Literal
 
+from google.protobuf.message import Message
 from google.type.date_pb2 import Date
 
 from ronghe.case.v1 import case_pb2
+from ronghe.collaboration.v1 import collaboration_service_pb2 as collaboration
 from ronghe.department.v1 import department_service_pb2 as pb
 from ronghe.error.v1.reason_pb2 import Reason
 from ronghe.event.v1 import event_pb2 as event
 from servers.case import documents
 from servers.case.rules import check_act, invalid_fields
 from servers.catalog.catalog import Catalog
+from servers.department import answers
+from servers.department.asking import recall_open
+from servers.department.judgement import judgement
 from servers.department.limits import due_dates
 from servers.kernel.stream import FieldViolation, Refused
 from servers.law.calendar import Calendar
@@ -24,6 +30,8 @@ Command = (
     | pb.RecordStepRequest
     | pb.DecideApplicationRequest
     | pb.CloseCaseRequest
+    | collaboration.RequestCollaborationRequest
+    | collaboration.RecallCollaborationRequest
 )
 
 
@@ -45,15 +53,13 @@ def accept(
     check_act(case, command, now, case_pb2.STATE_SUBMITTED)
     _check_deferred(case, command)
     legal, promised = due_dates(case, legal_date(command.occurred_at), [], calendar)
-    fact = event.Accepted(
+    return event.Accepted(
         occurred_at=command.occurred_at,
         officer=command.actor,
         receipt=documents.acceptance_receipt(case, command, legal, promised),
-        judgement=command.judgement,
+        judgement=judgement(case, command, catalog),
         deferred_materials=command.deferred_materials,
     )
-    fact.judgement.proposed_by_rules[:] = catalog.proposed_collaborators(case.application)
-    return fact
 
 
 def _check_deferred(case: case_pb2.Case, command: pb.AcceptApplicationRequest) -> None:
@@ -114,15 +120,29 @@ def record_step(case: case_pb2.Case, command: pb.RecordStepRequest, now: datetim
     return fact
 
 
-def decide(case: case_pb2.Case, command: pb.DecideApplicationRequest, now: datetime) -> event.Decided:
-    """审批决定 (arts 37, 38): in writing; who is denied is told why, and what he can do."""
+def decide(case: case_pb2.Case, command: pb.DecideApplicationRequest, now: datetime) -> Sequence[Message]:
+    """审批决定 (arts 37, 38): in writing; who is denied is told why, and what he can do. Open collaborations end."""
     check_act(case, command, now, case_pb2.STATE_ACCEPTED)
+    answers.check_decision(case, command)
+    opinions = answers.opinions(case, command)
     if command.HasField("granted"):
         _check_grant(case, command.granted)
-        outcome, decision = case_pb2.OUTCOME_GRANTED, documents.decision_granted(case, command)
+        outcome = case_pb2.OUTCOME_GRANTED
+        decision = documents.decision_granted(case, command, answers.conditions(case), opinions)
     else:
-        outcome, decision = case_pb2.OUTCOME_DENIED, documents.decision_denied(case, command)
-    return event.Decided(occurred_at=command.occurred_at, officer=command.actor, outcome=outcome, decision=decision)
+        outcome, decision = case_pb2.OUTCOME_DENIED, documents.decision_denied(case, command, opinions)
+    decided = event.Decided(
+        occurred_at=command.occurred_at,
+        officer=command.actor,
+        outcome=outcome,
+        decision=decision,
+        collaborations=[citation.collaboration_id.lower() for citation in command.citations],
+        overridden=[
+            event.Decided.Overridden(task_id=override.task_id.lower(), explanation=override.explanation)
+            for override in command.overrides
+        ],
+    )
+    return [decided, *recall_open(case, command.occurred_at, "案件已作出决定")]
 
 
 def _check_grant(case: case_pb2.Case, granted: pb.DecideApplicationRequest.Granted) -> None:

@@ -1,11 +1,15 @@
 """What follows at the lead when the applicant's acts reach it. These are acts of the server, at its own time."""
 
+from collections.abc import Sequence
+
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.date_pb2 import Date
 
 from ronghe.case.v1 import case_pb2
 from ronghe.event.v1 import event_pb2 as event
 from servers.case import documents
+from servers.department.asking import recall_open
 from servers.department.limits import due_dates
 from servers.law.calendar import Calendar
 from servers.law.days import legal_date
@@ -36,8 +40,19 @@ def _end_pause(case: case_pb2.Case, received: event.SupplementReceived, last: Da
     received.promised_due.CopyFrom(promised)
 
 
-def on_withdrawal(case: case_pb2.Case, now: Timestamp) -> event.Withdrawn | event.WithdrawalDeclined:
-    """撤回: it ends the case before the decision; after it, there is nothing left to withdraw."""
+def on_withdrawal(case: case_pb2.Case, now: Timestamp) -> Sequence[Message]:
+    """撤回: before the decision it ends the case, and what was asked about it; later there is nothing to withdraw."""
     if case.state in UNDECIDED:
-        return event.Withdrawn(occurred_at=now)
-    return event.WithdrawalDeclined(occurred_at=now, state=case.state)
+        return [event.Withdrawn(occurred_at=now), *recall_open(case, now, "申请人已撤回申请")]
+    return [event.WithdrawalDeclined(occurred_at=now, state=case.state)]
+
+
+def on_answer(case: case_pb2.Case, fact: event.AnswerReceived, now: Timestamp) -> Sequence[Message]:
+    """An answer that comes after the decision is kept, and marked."""
+    if case.state in UNDECIDED or fact.late:
+        return []
+    return [
+        event.AnswerLate(
+            occurred_at=now, collaboration_id=fact.collaboration_id, lead_id=fact.lead_id, task_id=fact.task_id
+        )
+    ]

@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 from bridge.consumer import KafkaConsumer
 from bridge.inbox_source import InboxSource
@@ -19,11 +20,16 @@ from servers.case.service import CaseServicer
 from servers.case.views import CaseView
 from servers.catalog.catalog import Catalog
 from servers.catalog.service import CatalogServicer
+from servers.collaboration.service import CollaborationServicer
 from servers.governance.case import CaseStream
+from servers.governance.collaboration import CollaborationStream
+from servers.governance.service import GovernanceServicer
 from servers.kernel.inbox_service import InboxServicer
 from servers.kernel.kernel import running
 from servers.kernel.operations import OperationsServicer
+from servers.kernel.stream import Stream
 from servers.kernel.subsystem import Subsystem
+from servers.law.calendar import Calendar
 from servers.observed import count_commits, observe_consumer, observe_kernel, observe_relay
 from servers.process import in_background, read_secret, share_the_interpreter, spare_the_collector, stopped
 from servers.rpc.paging import Pages
@@ -36,9 +42,10 @@ async def main(settings: SubsystemSettings) -> None:
     identity = Identity("service", settings.origin)
     credentials = Credentials.load(settings.pki, identity)
     catalog, pages = Catalog.load(), Pages(read_secret(settings.secret))
-    rules = CaseStream()
-    view = CaseView(rules.table, rules.state)
-    subsystem = Subsystem(settings.origin, [rules], Path(__file__).parent / "migrations")
+    cases = CaseStream()
+    view = CaseView(cases.table, cases.state)
+    streams: list[Stream[Any]] = [cases, CollaborationStream(catalog, Calendar.load())]
+    subsystem = Subsystem(settings.origin, streams, Path(__file__).parent / "migrations")
     async with (
         telemetry(settings.origin, settings.spans, settings.sampling) as observed,
         running(settings.database_url, subsystem, observed.spans, observe=count_commits(observed.metrics)) as kernel,
@@ -68,6 +75,8 @@ async def main(settings: SubsystemSettings) -> None:
         servicers = (
             InboxServicer(kernel),
             CaseServicer(kernel, view, pages, publishes=True),
+            CollaborationServicer(kernel, pages),
+            GovernanceServicer(kernel, catalog, pages),
             DocumentServicer(kernel, view),
             CatalogServicer(catalog, pages, kernel.clock),
             OperationsServicer(kernel, settings.shown(), [show], lambda: observed.spans.dropped),

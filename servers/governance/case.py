@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from google.protobuf.message import Message
@@ -14,14 +13,14 @@ from servers.case.fold import CaseFact, SaidByLead, fold
 from servers.case.ownership import may_go_on, may_lead, may_open
 from servers.case.views import case_values
 from servers.governance.views import GOVERNANCE_CASES
-from servers.kernel.stream import Scope, StreamKey
+from servers.kernel.stream import Scope, Stream, StreamKey
 
 COMMANDS: Sequence[type[Message]] = ()
 """The center decides nothing about a plain case."""
 
 
 @dataclass(frozen=True)
-class CaseStream:
+class CaseStream(Stream[GovernanceCaseState]):
     """`case/<case id>`. The center decides nothing about a plain case."""
 
     kind = "case"
@@ -55,10 +54,6 @@ class CaseStream:
         """Nothing follows at the center."""
         return ()
 
-    def expire(self, state: GovernanceCaseState, timer: str, scope: Scope) -> Sequence[Message]:
-        """The center has no timer."""
-        return ()
-
     def evolve(self, state: GovernanceCaseState, record: Record, version: int) -> None:
         """Fold, and remember where the case came from."""
         if isinstance(record.fact, event.Submitted):
@@ -68,10 +63,6 @@ class CaseStream:
     def columns(self, state: GovernanceCaseState) -> Mapping[str, Any]:
         """By which cases are found."""
         return case_values(state.case)
-
-    def timers(self, state: GovernanceCaseState) -> Mapping[str, datetime]:
-        """None."""
-        return {}
 
     def receivers(self, state: GovernanceCaseState, record: Record) -> Sequence[str]:
         """The way back: the lead's facts go to the intake deployment the case came from."""

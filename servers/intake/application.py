@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, assert_never
 
 from google.protobuf.message import Message
@@ -22,7 +21,7 @@ from servers.intake.case_id import case_id
 from servers.intake.query_code import QueryCodes
 from servers.intake.submission import submit
 from servers.intake.views import INTAKE_CASES
-from servers.kernel.stream import Scope, StreamKey
+from servers.kernel.stream import Scope, Stream, StreamKey
 
 COMMANDS: Sequence[type[Message]] = (
     pb.SubmitApplicationRequest,
@@ -33,7 +32,7 @@ Command = pb.SubmitApplicationRequest | pb.SupplementApplicationRequest | pb.Req
 
 
 @dataclass(frozen=True)
-class ApplicationStream:
+class ApplicationStream(Stream[ApplicationState]):
     """`application/<case id>`, owned by the intake system that submitted it."""
 
     deployment: str
@@ -103,10 +102,6 @@ class ApplicationStream:
         """Nothing follows by itself: it is the applicant's turn, or nobody's."""
         return ()
 
-    def expire(self, state: ApplicationState, timer: str, scope: Scope) -> Sequence[Message]:
-        """No timer is set."""
-        return ()
-
     def evolve(self, state: ApplicationState, record: Record, version: int) -> None:
         """Fold."""
         fold(state.case, record, version)
@@ -114,10 +109,6 @@ class ApplicationStream:
     def columns(self, state: ApplicationState) -> Mapping[str, Any]:
         """By which cases are found."""
         return case_values(state.case)
-
-    def timers(self, state: ApplicationState) -> Mapping[str, datetime]:
-        """None."""
-        return {}
 
     def receivers(self, state: ApplicationState, record: Record) -> Sequence[str]:
         """The way out: the applicant's acts go to the center. The way back: the lead's go to the intake system."""

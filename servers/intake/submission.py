@@ -2,12 +2,13 @@
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
+from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.date_pb2 import Date
 from stdnum.cn import ric, uscc
 from stdnum.exceptions import ValidationError
 
 from ronghe.case.v1 import case_pb2
-from ronghe.catalog.v1.catalog_pb2 import ServiceItem
+from ronghe.catalog.v1.catalog_pb2 import Place, ServiceItem
 from ronghe.error.v1.reason_pb2 import Reason
 from ronghe.event.v1 import event_pb2 as event
 from ronghe.intake.v1.intake_service_pb2 import SubmitApplicationRequest
@@ -23,7 +24,7 @@ from servers.law.days import legal_date
 
 def submit(command: SubmitApplicationRequest, scope: Scope, catalog: Catalog, deployment: str) -> event.Submitted:
     """收件 (art. 29): everything that can be checked by rule is checked here, once. Raises Refused."""
-    check_occurred_at(command.occurred_at, case_pb2.Case(), scope.now)
+    check_occurred_at(command.occurred_at, Timestamp(), scope.now)
     day = legal_date(command.occurred_at)
     item = catalog.item(command.item_code, day)
     _check_applicant(item, command)
@@ -63,9 +64,9 @@ def _application(
     )
 
 
-def _places(command: SubmitApplicationRequest, catalog: Catalog) -> Sequence[case_pb2.Place]:
+def _places(command: SubmitApplicationRequest, catalog: Catalog) -> Sequence[Place]:
     """Where it takes effect; without another word, where it is handled."""
-    places = command.places or [case_pb2.Place(division=command.division)]
+    places = command.places or [Place(division=command.division)]
     for place in places:
         catalog.division(place.division)
     return places

@@ -1,7 +1,7 @@
 """One transaction's work, in memory: states are loaded once, units change them in turn, all is written at the end."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import count
@@ -35,8 +35,10 @@ class LiveStream:
     state: Message
     version: int = 0
     last_event_id: str = ""
-    timers: dict[str, datetime] = field(default_factory=dict)
-    """As they are stored."""
+    timers: Mapping[str, datetime] = field(default_factory=dict)
+    figures: Mapping[str, int] = field(default_factory=dict)
+    parties: frozenset[str] = frozenset()
+    """These three as they are stored."""
     changed: bool = False
 
     @property
@@ -92,21 +94,25 @@ class Batch:
                 self.streams[str(key)] = LiveStream(key, rules, rules.state())
             columns = rules.table.c
             statement = select(
-                columns.id, columns.version, columns.fold_version, columns.last_event_id, columns.snapshot
-            ).where(columns.id.in_(padded(named)))
+                columns.id, columns.case_id, columns.version, columns.fold_version, columns.last_event_id,
+                columns.snapshot,
+            ).where(columns.id.in_(padded(named)))  # fmt: skip
             for row in self.connection.execute(statement):
                 self._revive(self.streams[f"{kind}/{row.id}"], row)
 
     def _revive(self, live: LiveStream, row: Any) -> None:
+        live.key = replace(live.key, case_id=row.case_id)
         live.version, live.last_event_id = row.version, row.last_event_id
-        if row.fold_version == live.rules.fold_version:
-            live.state.ParseFromString(row.snapshot)
-        else:
+        live.state.ParseFromString(row.snapshot)
+        live.timers = live.rules.timers(live.state)
+        live.figures = live.rules.figures(live.state)
+        live.parties = frozenset(live.rules.parties(live.state))
+        if row.fold_version != live.rules.fold_version:
             self._fold_again(live)
-        live.timers = dict(live.rules.timers(live.state))
 
     def _fold_again(self, live: LiveStream) -> None:
         """The rules of folding have changed since the state was stored: take it from the journal."""
+        live.state.Clear()
         for version, record in enumerate(self._taken_in(live), 1):
             live.rules.evolve(live.state, record, version)
             live.version = version
@@ -208,8 +214,7 @@ class Batch:
         """Journal a record from elsewhere, and let every stream it concerns react."""
         record = replace(record, position=self._next_position())
         self._take(record, None, started_at)
-        for key in keys:
-            self._meet(self.stream(key), record, None, started_at)
+        self._meet([self.stream(key) for key in keys], record, None, started_at)
 
     def _own_record(self, live: LiveStream, fact: Message, causes: tuple[UUID, ...], scope: Scope) -> Record:
         body = fact.SerializeToString()
@@ -249,15 +254,17 @@ class Batch:
             self.deliveries[name].append(record)
 
     def _offer(self, record: Record, call: SpanContext | None, started_at: int, own: LiveStream) -> None:
-        for key in self.subsystem.concerned(record):
-            if str(key) != str(own.key):
-                self._meet(self.stream(key), record, call, started_at)
+        others = [key for key in self.subsystem.concerned(record) if str(key) != str(own.key)]
+        self._meet([self.stream(key) for key in others], record, call, started_at)
 
-    def _meet(self, live: LiveStream, record: Record, call: SpanContext | None, started_at: int) -> None:
-        self._evolve(live, record)
-        scope = self.scope_after(record.event_id, live.key)
-        facts = live.rules.react(live.state, record, scope)
-        self.append(live, facts, (record.event_id,), scope, call, started_at)
+    def _meet(self, lives: Sequence[LiveStream], record: Record, call: SpanContext | None, started_at: int) -> None:
+        """All take the record in before any reacts: every stream sees a cause before its effects, as in the journal."""
+        for live in lives:
+            self._evolve(live, record)
+        for live in lives:
+            scope = self.scope_after(record.event_id, live.key)
+            facts = live.rules.react(live.state, record, scope)
+            self.append(live, facts, (record.event_id,), scope, call, started_at)
 
     # --- writing ---
 
@@ -307,10 +314,37 @@ class Batch:
             cleared += [{"key_stream": name, "key_name": timer} for timer in live.timers.keys() - wanted.keys()]
         for kind, stream_rows in rows.items():
             self.connection.exec_driver_sql(self.statements.upsert_stream[kind], stream_rows)
+        self._write_parties()
+        self._add_figures()
         if set_timers:
             self.connection.exec_driver_sql(self.statements.upsert_timer, set_timers)
         if cleared:
             self.connection.exec_driver_sql(self.statements.delete_timer, cleared)
+
+    def _write_parties(self) -> None:
+        rows = [
+            {"kind": live.key.kind, "party": party, "id": live.key.id}
+            for live in self.streams.values()
+            if live.changed
+            for party in sorted(live.rules.parties(live.state) - live.parties)
+        ]
+        if rows:
+            self.connection.exec_driver_sql(self.statements.insert_party, rows)
+
+    def _add_figures(self) -> None:
+        """The counters of the figures that the streams add to, as they are now."""
+        difference: Counter[str] = Counter()
+        for live in self.streams.values():
+            if live.changed:
+                difference.update(live.rules.figures(live.state))
+                difference.subtract(live.figures)
+        changed = {name: number for name, number in difference.items() if number}
+        if not changed:
+            return
+        columns = tables.counter.c
+        statement = select(columns.name, columns.value).where(columns.name.in_(padded(changed)))
+        stored = {row.name: row.value for row in self.connection.execute(statement)}
+        self.counters |= {name: stored.get(name, 0) + number for name, number in changed.items()}
 
     def _write_inboxes(self) -> None:
         if not self.deliveries:

@@ -15,6 +15,7 @@ class Statements:
         self.update_head = database.update(tables.journal_head, "position", "hash")
         self.insert_request = database.insert(tables.request)
         self.upsert_counter = database.upsert(tables.counter)
+        self.insert_party = database.insert_new(tables.party, "kind", "party", "id")
         self.upsert_timer = database.upsert(tables.timer)
         self.upsert_cursor = database.upsert(tables.cursor)
         # An existing receiver keeps its session.

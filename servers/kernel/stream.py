@@ -1,6 +1,7 @@
 """What a subsystem hands to the kernel: its streams, each a unit of state with pure rules."""
 
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
@@ -22,7 +23,8 @@ class StreamKey:
 
     kind: str
     id: str
-    case_id: str
+    case_id: str = ""
+    """Where it is empty, the stream's row says it: then only a stream that is there already can be meant."""
 
     def __str__(self) -> str:
         return f"{self.kind}/{self.id}"
@@ -64,7 +66,10 @@ class Refused(Exception):
 
 
 class Stream(Protocol[S]):
-    """The rules of one kind of stream. `decide`, `react` and `expire` only read; `evolve` alone changes a state."""
+    """The rules of one kind of stream. `decide`, `react` and `expire` only read; `evolve` alone changes a state.
+
+    Rules inherit from it; what they need not say has a body here.
+    """
 
     kind: str
     state: type[S]
@@ -95,6 +100,7 @@ class Stream(Protocol[S]):
 
     def expire(self, state: S, timer: str, scope: Scope) -> Sequence[Message]:
         """The facts that follow when a timer is due; nothing when it no longer matters."""
+        return ()
 
     def evolve(self, state: S, record: Record, version: int) -> None:
         """Take a record in, own or foreign; `version` counts the records taken in, this one included."""
@@ -104,6 +110,15 @@ class Stream(Protocol[S]):
 
     def timers(self, state: S) -> Mapping[str, datetime]:
         """The timers that should be set now, by name; the kernel stores the difference."""
+        return {}
+
+    def figures(self, state: S) -> Mapping[str, int]:
+        """What the stream adds to the database's figures now, by name; the kernel stores the difference."""
+        return {}
+
+    def parties(self, state: S) -> AbstractSet[str]:
+        """Who may see the stream beside those whom its columns name: "<kind>/<id>". It only grows."""
+        return frozenset()
 
     def receivers(self, state: S, record: Record) -> Sequence[str]:
         """Whose inboxes get a record that this stream has taken in, own or foreign: "<kind>/<id>"."""

@@ -103,11 +103,21 @@ timer = Table(
     sqlite_with_rowid=False,
 )
 
+# Numbers that were given out, and figures that streams add to.
 counter = Table(
     "counter",
     metadata,
     Column("name", Text, primary_key=True),
     Column("value", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+party = Table(
+    "party",
+    metadata,
+    Column("kind", Text, primary_key=True, comment="of the stream"),
+    Column("party", Text, primary_key=True, comment="who may see it, for example center/500103"),
+    Column("id", Text, primary_key=True, comment="of the stream"),
     sqlite_with_rowid=False,
 )
 

@@ -125,5 +125,7 @@ def _authority(settings: MeshSettings) -> Authority:
     """The local authority, with a certificate for everyone who takes part."""
     identities = [Identity("service", name) for name in SERVICES]
     identities += [Identity(kind, intake) for intake in settings.intakes for kind in ("intake", "terminal")]
-    identities += [Identity("organ", organ.id) for organ in Catalog.load().organs.values()]
+    catalog = Catalog.load()
+    identities += [Identity("organ", organ_id) for organ_id in catalog.organs]
+    identities += [Identity("center", center_id) for center_id in catalog.centers]
     return issue_all(settings.data / "pki", [*identities, OPERATOR, AUDITOR])

@@ -308,7 +308,7 @@ class Counter:
         return True
 
     async def accept(self, case_id: str, **fields: Any) -> department.AcceptApplicationResponse:
-        fields.setdefault("judgement", case_pb2.Judgement(reason="无需其他部门协同"))
+        fields.setdefault("none", department.AcceptApplicationRequest.NoCollaboration(reason="无需其他部门协同"))
         return await self.organ.accept_application(
             department.AcceptApplicationRequest(case_id=case_id, actor=OFFICER, **fields)
         )

@@ -193,9 +193,9 @@ def _acts_of_an_organ(organ: DepartmentClient, case_id: str) -> Sequence[Call]:
     step.started_at.GetCurrentTime()
     step.ended_at.CopyFrom(step.started_at)
     denied = department.DecideApplicationRequest.Denied(reasons=["不符合法定条件"], remedies=REMEDIES)
-    judgement = case_pb2.Judgement(reason="无需其他部门协同")
+    nobody = department.AcceptApplicationRequest.NoCollaboration(reason="无需其他部门协同")
     defects = [department.Defect(subject="申请表", defect="未签字", required="补签后的申请表")]
-    accept = department.AcceptApplicationRequest(**said, judgement=judgement)
+    accept = department.AcceptApplicationRequest(**said, none=nobody)
     refuse = department.RefuseAcceptanceRequest(
         **said, reasons=["不属于职权范围"], basis=["第三十二条"], remedies=REMEDIES
     )

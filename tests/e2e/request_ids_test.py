@@ -6,7 +6,6 @@ from clients.base import completed
 from clients.demo.plan import Desk
 from clients.demo.story import OFFICER
 from clients.errors import RongheError
-from ronghe.case.v1 import case_pb2
 from ronghe.case.v1 import case_service_pb2 as cases
 from ronghe.department.v1 import department_service_pb2 as department
 from ronghe.intake.v1 import intake_service_pb2 as intake
@@ -74,7 +73,9 @@ async def test_an_organs_command_has_one_effect_in_unary_and_bulk(mesh: Mesh, he
     await here.delivered(case_id)
     request = completed(
         department.AcceptApplicationRequest(
-            case_id=case_id, actor=OFFICER, judgement=case_pb2.Judgement(reason="无需其他部门协同")
+            case_id=case_id,
+            actor=OFFICER,
+            none=department.AcceptApplicationRequest.NoCollaboration(reason="无需其他部门协同"),
         )
     )
 

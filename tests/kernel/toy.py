@@ -13,14 +13,14 @@ from ronghe.department.v1 import department_service_pb2 as department
 from ronghe.error.v1.reason_pb2 import Reason
 from ronghe.event.v1 import event_pb2 as event
 from ronghe.state.v1 import state_pb2
-from servers.kernel.stream import Refused, Scope, StreamKey
+from servers.kernel.stream import Refused, Scope, Stream, StreamKey
 from servers.kernel.subsystem import Subsystem
 from servers.kernel.tables import stream_table
 
 MIGRATIONS = Path(__file__).parent / "toy_migrations"
 
 
-class Counter:
+class Counter(Stream[Any]):
     """Takes steps until it is closed. A step named "refused" is refused, "broken" is a bug, "huge" is too large."""
 
     kind = "counter"

@@ -18,8 +18,10 @@ def accepted(**fields: object) -> tuple[Mesh, case_pb2.Case]:
     case_id = mesh.intake.execute(builders.submission(mesh.clock.now, **fields), INTAKE).case_id
     mesh.settle()
     (case,) = mesh.department.cases()
+    judged = {"as_proposed": builders.as_proposed()} if "item_code" in fields else {}
     mesh.department.execute(
-        builders.acceptance(case_id, mesh.clock.now, contact="大厅三号窗口"), builders.lead_of(case)
+        builders.acceptance(case_id, mesh.clock.now, contact="大厅三号窗口", **judged),
+        builders.lead_of(case),
     )
     return mesh, case
 

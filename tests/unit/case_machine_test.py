@@ -181,7 +181,7 @@ def test_only_the_owner_of_a_fact_may_say_it() -> None:
     case_id = mesh.intake.cases()[0].case_id
     mesh.department.execute(builders.acceptance(case_id, mesh.clock.now), LEAD)
     submitted, accepted = mesh.department.journal
-    governance, lead, intake = (m.stream.may_say for m in (mesh.governance, mesh.department, mesh.intake))
+    governance, lead, intake = (m.streams[0].may_say for m in (mesh.governance, mesh.department, mesh.intake))
     state = mesh.governance.of(StreamKey("case", case_id, case_id)).state
     organ_state = mesh.department.of(StreamKey("organ_case", f"{LEAD.id}/{case_id}", case_id)).state
     application = mesh.intake.of(StreamKey("application", case_id, case_id)).state
@@ -193,7 +193,7 @@ def test_only_the_owner_of_a_fact_may_say_it() -> None:
         assert not intake(application, stranger)
     assert not lead(organ_state, accepted)
     assert not lead(organ_state, submitted), "a case is opened once"
-    empty = mesh.department.stream.state()
+    empty = mesh.department.streams[0].state()
     assert lead(empty, submitted)
     assert not lead(empty, replace(submitted, origin="department-01"))
     assert not lead(empty, replace(submitted, case_id="another"))

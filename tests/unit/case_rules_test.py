@@ -10,6 +10,8 @@ from google.type.date_pb2 import Date
 
 from clients.identity import Identity
 from ronghe.case.v1 import case_pb2
+from ronghe.catalog.v1 import catalog_pb2
+from ronghe.department.v1 import department_service_pb2 as department
 from ronghe.document.v1.document_pb2 import Document
 from ronghe.error.v1.reason_pb2 import Reason
 from ronghe.party.v1 import party_pb2
@@ -137,7 +139,7 @@ def test_a_parent_case_is_kept() -> None:
         ({"occurred_at": builders.at(datetime(2025, 12, 31, tzinfo=UTC))}, Reason.REASON_ITEM_NOT_IN_FORCE),
         ({"item_code": builders.ALLOWANCE}, Reason.REASON_ORGAN_NOT_RESOLVED),
         ({"division": "999999"}, Reason.REASON_DIVISION_NOT_FOUND),
-        ({"places": [case_pb2.Place(division="999999")]}, Reason.REASON_DIVISION_NOT_FOUND),
+        ({"places": [catalog_pb2.Place(division="999999")]}, Reason.REASON_DIVISION_NOT_FOUND),
         (
             {"item_code": builders.ALLOWANCE, "applicant_type": party_pb2.APPLICANT_TYPE_ENTERPRISE},
             Reason.REASON_APPLICANT_NOT_SERVED,
@@ -217,13 +219,13 @@ def test_acceptance_gives_a_receipt_with_the_last_days_by_law_and_by_promise(pla
 
 
 def test_the_judgement_is_recorded_beside_what_the_rules_propose(plain: Plain) -> None:
-    judgement = case_pb2.Judgement(collaboration_needed=True, reason="占道须交警同意", proposed_by_rules=["made up"])
-    plain.organ(builders.acceptance(plain.case_id, plain.now, judgement=judgement))
+    explicit = department.AcceptApplicationRequest.Explicit(reason="占道须交警同意", rules=["traffic-police"])
+    plain.organ(builders.acceptance(plain.case_id, plain.now, explicit=explicit))
     recorded = plain.case.judgement
     assert recorded.collaboration_needed
     assert recorded.reason == "占道须交警同意"
-    assert "made up" not in recorded.proposed_by_rules
-    assert set(recorded.proposed_by_rules) <= {rule.id for rule in plain.case.application.item.collaborators}
+    assert recorded.rules_to_ask == ["traffic-police"]
+    assert recorded.proposed_by_rules == ["traffic-police", "town-gov"]
 
 
 def test_a_missing_material_may_be_deferred_and_comes_with_a_supplement() -> None:

@@ -11,9 +11,7 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.date_pb2 import Date
-from typer.testing import CliRunner, Result
 
-from clients.cli.main import build
 from clients.telemetry import SpanContext, trace_id
 from clients.telemetry.spans import Span
 from clients.telemetry.store import FileExporter
@@ -35,7 +33,8 @@ from ronghe.operations.v1.operations_service_pb2 import (
     VerifyJournalResponse,
 )
 from ronghe.party.v1.party_pb2 import FormValue
-from tests.unit.cli_support import CASE_ID, CASE_NO, ORGAN, VERSION, ToyMesh, toy_mesh
+from tests.unit.cli_support import ToyMesh, complaint, ronghe, said, toy_mesh
+from tests.unit.cli_toys import CASE_ID, CASE_NO, ORGAN, VERSION
 from tests.unit.rpc_support import application
 
 AS_ORGAN = ("--as", str(ORGAN))
@@ -51,25 +50,6 @@ SUBMIT = (
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ToyMesh]:
     with toy_mesh(tmp_path_factory.mktemp("data")) as mesh:
         yield mesh
-
-
-def ronghe(data: Path, *arguments: str) -> Result:
-    environment = {"RONGHE_DATA": str(data), "COLUMNS": "160"}
-    return CliRunner().invoke(build(), list(arguments), env=environment)
-
-
-def said(result: Result) -> str:
-    """What a command printed that went well."""
-    assert result.exit_code == 0, result.stderr
-    return result.stdout
-
-
-def complaint(result: Result) -> str:
-    """The one sentence of a command that failed."""
-    assert result.exit_code == 1
-    assert result.stderr.count("\n") == 1
-    assert result.stdout == ""
-    return result.stderr.strip()
 
 
 def test_a_refusal_is_one_sentence_that_begins_with_its_reason(mesh: ToyMesh) -> None:

@@ -132,6 +132,16 @@ class ToyCatalog:
             "store": lambda: StoreUnavailable("down"),
         }
 
+    async def ListCenters(
+        self, request: catalog_service_pb2.ListCentersRequest, call: Call
+    ) -> catalog_service_pb2.ListCentersResponse:
+        return catalog_service_pb2.ListCentersResponse()
+
+    async def PreviewCollaborators(
+        self, request: catalog_service_pb2.PreviewCollaboratorsRequest, call: Call
+    ) -> catalog_service_pb2.PreviewCollaboratorsResponse:
+        return catalog_service_pb2.PreviewCollaboratorsResponse()
+
     async def GetServiceItem(
         self, request: catalog_service_pb2.GetServiceItemRequest, call: Call
     ) -> catalog_service_pb2.GetServiceItemResponse:

@@ -34,7 +34,6 @@ from clients.stream import Stream
 from clients.subsystem import SubsystemClient
 from clients.telemetry import SpanContext
 from ronghe.access.v1 import access_pb2
-from ronghe.case.v1.case_pb2 import Judgement
 from ronghe.case.v1.case_service_pb2 import GetCaseRequest
 from ronghe.catalog.v1.catalog_service_pb2 import GetServiceItemRequest, GetServiceItemResponse, ListOrgansRequest
 from ronghe.department.v1.department_service_pb2 import (
@@ -400,7 +399,9 @@ async def test_a_source_that_fails_fails_the_run(mesh: Mesh) -> None:
 async def test_the_commands_of_an_organ_go_in_bulk(mesh: Mesh) -> None:
     officer = Officer(id="o-17", name="李雷")
     commands: list[Command] = [
-        AcceptApplicationRequest(actor=officer, case_id=CASE, if_version=1, judgement=Judgement(reason="alone")),
+        AcceptApplicationRequest(
+            actor=officer, case_id=CASE, if_version=1, none=AcceptApplicationRequest.NoCollaboration(reason="alone")
+        ),
         CloseCaseRequest(actor=officer, case_id=CASE, if_version=2),
     ]
     async with mesh.serve(ToyDepartment()), mesh.department() as client:

@@ -1,0 +1,164 @@
+"""What a decision makes of the collaborators' answers."""
+
+from ronghe.case.v1 import case_pb2
+from ronghe.catalog.v1.catalog_pb2 import COLLABORATION_KIND_CO_APPROVAL
+from ronghe.collaboration.v1.collaboration_pb2 import (
+    COMPLETION_ALL_MUST_ANSWER,
+    Answer,
+    Collaboration,
+    Standing,
+    TaskStanding,
+)
+from ronghe.department.v1.department_service_pb2 import DecideApplicationRequest
+from ronghe.error.v1.reason_pb2 import Reason
+from servers.case.rules import invalid_fields
+from servers.catalog.rules import is_required
+from servers.collaboration.standing import open_ones
+from servers.kernel.stream import FieldViolation, Refused
+
+AGREEMENT = (Answer.OPINION_AGREE, Answer.OPINION_AGREE_WITH_CONDITIONS)
+OPINIONS = {
+    Answer.OPINION_AGREE: "同意",
+    Answer.OPINION_AGREE_WITH_CONDITIONS: "附条件同意",
+    Answer.OPINION_DISAGREE: "不同意",
+    Answer.OPINION_NEED_MORE_MATERIAL: "需补充材料",
+}
+
+
+def check_decision(case: case_pb2.Case, command: DecideApplicationRequest) -> None:
+    """A decision waits for whom it must, cites what it rests on, and says why it follows somebody not.
+
+    Raises Refused: COLLABORATION_OPEN, COLLABORATION_NOT_CITED, REQUIRED_COLLABORATION_MISSING,
+    DISAGREEMENT_NOT_EXPLAINED, INVALID_FIELD.
+    """
+    _check_open(case)
+    _check_citations(case, command)
+    _check_overrides(case, command)
+    if command.HasField("granted"):
+        _check_required(case)
+        _check_explained(case, command)
+
+
+def _check_open(case: case_pb2.Case) -> None:
+    waiting = [
+        one.event_no or one.collaboration_id
+        for one in open_ones(case.collaborations)
+        if one.completion == COMPLETION_ALL_MUST_ANSWER
+    ]
+    if waiting:
+        raise Refused(
+            Reason.REASON_COLLABORATION_OPEN,
+            f"{', '.join(waiting)} is open, and all asked there must answer: wait for it, or recall it",
+            {"collaborations": ",".join(waiting)},
+        )
+
+
+def _check_citations(case: case_pb2.Case, command: DecideApplicationRequest) -> None:
+    rounds = {one.collaboration_id: one.round for one in case.collaborations}
+    wrong = [
+        FieldViolation(f"citations[{index}]", "the case has no such collaboration, or not in this round")
+        for index, citation in enumerate(command.citations)
+        if rounds.get(citation.collaboration_id.lower()) != citation.round
+    ]
+    if wrong:
+        raise invalid_fields(wrong)
+    cited = {citation.collaboration_id.lower() for citation in command.citations}
+    missing = [
+        one.event_no
+        for one in case.collaborations
+        if one.state == Collaboration.STATE_CONCLUDED and one.collaboration_id not in cited
+    ]
+    if missing:
+        raise Refused(
+            Reason.REASON_COLLABORATION_NOT_CITED,
+            f"{', '.join(missing)} has concluded: read its answers, and cite it with its round",
+            {"collaborations": ",".join(missing)},
+        )
+
+
+def _check_overrides(case: case_pb2.Case, command: DecideApplicationRequest) -> None:
+    disagreeing = {task.task_id for task in latest_answers(case) if task.answer.opinion == Answer.OPINION_DISAGREE}
+    wrong = [
+        FieldViolation(f"overrides[{index}].task_id", "is no task whose latest answer disagrees")
+        for index, override in enumerate(command.overrides)
+        if override.task_id.lower() not in disagreeing
+    ]
+    if wrong:
+        raise invalid_fields(wrong)
+
+
+def _check_required(case: case_pb2.Case) -> None:
+    """A rule that the law requires needs an express agreement, from each organ that it asks."""
+    left_out = {one.rule for one in case.judgement.left_out}
+    firing = {*case.judgement.proposed_by_rules, *case.judgement.rules_to_ask}
+    required = [
+        rule.id
+        for rule in case.application.item.collaborators
+        if is_required(rule) and rule.id in firing and rule.id not in left_out
+    ]
+    missing = [rule for rule in required if not _has_agreed(case, rule)]
+    if missing:
+        raise Refused(
+            Reason.REASON_REQUIRED_COLLABORATION_MISSING,
+            f"the law requires the agreement of {', '.join(missing)}, which is not there: ask for it, or deny",
+            {"rules": ",".join(missing)},
+        )
+
+
+def _has_agreed(case: case_pb2.Case, rule: str) -> bool:
+    tasks = [task for task in _latest_round(case, rule).tasks if task.rule == rule]
+    return bool(tasks) and all(_counts(task) and task.answer.opinion in AGREEMENT for task in tasks)
+
+
+def _latest_round(case: case_pb2.Case, rule: str) -> Standing:
+    asked_in = [one for one in case.collaborations if rule in one.rules]
+    return asked_in[-1] if asked_in else Standing()
+
+
+def _check_explained(case: case_pb2.Case, command: DecideApplicationRequest) -> None:
+    explained = {override.task_id.lower() for override in command.overrides}
+    missing = [
+        task.task_id
+        for task in latest_answers(case)
+        if task.answer.opinion == Answer.OPINION_DISAGREE and task.task_id not in explained
+    ]
+    if missing:
+        raise Refused(
+            Reason.REASON_DISAGREEMENT_NOT_EXPLAINED,
+            f"the tasks {', '.join(missing)} disagree: explain under overrides why the decision does not follow",
+            {"tasks": ",".join(missing)},
+        )
+
+
+def latest_answers(case: case_pb2.Case) -> list[TaskStanding]:
+    """The answers that count: those in time, and of whom was asked again the last."""
+    answers: dict[tuple[str, str], TaskStanding] = {}
+    for one in case.collaborations:
+        for task in one.tasks:
+            if _counts(task):
+                answers[task.rule, task.organ_id] = task
+    return list(answers.values())
+
+
+def _counts(task: TaskStanding) -> bool:
+    return task.HasField("answer") and not task.answer_late
+
+
+def conditions(case: case_pb2.Case) -> list[str]:
+    """What those who agreed with conditions demand; a decision that grants carries it."""
+    return [
+        f"{condition}（{task.organ_name}）" for task in latest_answers(case) for condition in task.answer.conditions
+    ]
+
+
+def opinions(case: case_pb2.Case, command: DecideApplicationRequest) -> list[str]:
+    """One line for each answer that counts, as the decision cites it."""
+    explained = {override.task_id.lower(): override.explanation for override in command.overrides}
+    return [_opinion(task, explained.get(task.task_id, "")) for task in latest_answers(case)]
+
+
+def _opinion(task: TaskStanding, explanation: str) -> str:
+    line = f"{task.organ_name}：{OPINIONS[task.answer.opinion]}"
+    if task.kind == COLLABORATION_KIND_CO_APPROVAL and task.answer.HasField("co_approval"):
+        line += f"（{task.answer.co_approval.document_number}）"
+    return f"{line}；未采纳理由：{explanation}" if explanation else line

@@ -1,0 +1,71 @@
+"""The facts by which a task travels: routed from center to center, then assigned to an organ or held for an officer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from google.protobuf.message import Message
+
+from ronghe.catalog.v1.catalog_pb2 import Organ
+from ronghe.collaboration.v1.collaboration_pb2 import Hop, Task
+from ronghe.event.v1 import event_pb2 as event
+from servers.governance.routing import Cause, Router
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Where a task sets out, and why."""
+
+    lead_id: str
+    task: Task
+    """As it stands before: its hops and assignments are counted on."""
+    start: str
+    """ "organ/..." or "center/..."."""
+    centers: Sequence[str]
+    """The centers it goes through; none where it is at the right one already."""
+    cause: Cause
+
+    def to_organ(self, router: Router, organ: Organ) -> Sequence[Message]:
+        """派遣: the last center gives it to the organ. Without a center on the way that hop has the way's own cause."""
+        hops = self._hops(router)
+        cause = Cause(Hop.REASON_DISPATCHED, self.cause.at) if hops else self.cause
+        assigned = event.TaskAssigned(
+            occurred_at=self.cause.at,
+            collaboration_id=self.task.collaboration_id,
+            lead_id=self.lead_id,
+            task_id=self.task.task_id,
+            assignment=self.task.assignment + 1,
+            organ=organ,
+            hop=router.dispatch(len(self.task.hops) + len(hops) + 1, self._last(organ.division), organ, cause),
+            brief=self.task.brief,
+        )
+        return [*self._routed(hops), assigned]
+
+    def to_officer(self, router: Router, reason: str) -> Sequence[Message]:
+        """待人工派遣: the last center's officer must say how it goes on."""
+        held = event.TaskHeld(
+            occurred_at=self.cause.at,
+            collaboration_id=self.task.collaboration_id,
+            lead_id=self.lead_id,
+            task_id=self.task.task_id,
+            center_id=self._last(self.start.removeprefix("center/")),
+            reason=reason,
+        )
+        return [*self._routed(self._hops(router)), held]
+
+    def _last(self, otherwise: str) -> str:
+        return self.centers[-1] if self.centers else otherwise
+
+    def _hops(self, router: Router) -> Sequence[Hop]:
+        return router.hops(len(self.task.hops) + 1, self.start, self.centers, self.cause)
+
+    def _routed(self, hops: Sequence[Hop]) -> Sequence[Message]:
+        return [
+            event.TaskRouted(
+                occurred_at=hop.at,
+                collaboration_id=self.task.collaboration_id,
+                lead_id=self.lead_id,
+                task_id=self.task.task_id,
+                hop=hop,
+            )
+            for hop in hops
+        ]
