@@ -17,7 +17,8 @@ from google.protobuf.message import Message
 from bridge.record import Arrival, Record
 from clients.identity import Identity
 from ronghe.case.v1 import case_pb2
-from servers.kernel.stream import Scope, StreamKey
+from servers.kernel.batch import with_causes
+from servers.kernel.stream import Facts, Scope, StreamKey
 
 NAMESPACE = UUID("6f0e1c58-7a0b-4c86-9f0e-2f4f3c8a9d10")
 START = datetime(2026, 11, 23, 1, 0, tzinfo=UTC)
@@ -128,16 +129,17 @@ class Machine:
         assert snapshot(live.state) == before, "react changed the state"
         self._append(key, facts, (record.event_id,), scope)
 
-    def _append(self, key: StreamKey, facts: Sequence[Message], causes: tuple[UUID, ...], scope: Scope) -> list[Record]:
-        records = []
-        for fact in facts:
+    def _append(self, key: StreamKey, facts: Facts, causes: tuple[UUID, ...], scope: Scope) -> list[Record]:
+        records: list[Record] = []
+        for given in facts:
+            fact, led_to_it = with_causes(given, causes, records)
             record = Record(
                 event_id=scope.new_id(),
                 origin=self.origin,
                 case_id=key.case_id,
                 stream=str(key),
                 version=self.of(key).version + 1,
-                causes=causes,
+                causes=led_to_it,
                 recorded_at=scope.now,
                 type=fact.DESCRIPTOR.full_name,
                 body=fact.SerializeToString(),

@@ -15,7 +15,7 @@ from clients.cli.output import facts, word
 from clients.cli.values import choice, form_values, material, pair, words
 from clients.intake import IntakeClient
 from ronghe.case.v1 import case_pb2
-from ronghe.catalog.v1.catalog_pb2 import FormField
+from ronghe.catalog.v1.catalog_pb2 import FormField, Place
 from ronghe.catalog.v1.catalog_service_pb2 import GetServiceItemRequest
 from ronghe.intake.v1 import intake_service_pb2 as pb
 from ronghe.party.v1 import party_pb2
@@ -30,6 +30,7 @@ Applicant = Annotated[
     ),
 ]
 FieldHelp = "An answer of the form; `ronghe catalog CODE` lists them; repeatable."
+PlaceHelp = "Where it takes effect: a division, and the place in words; repeatable, the division itself if absent."
 MaterialHelp = "A material: digest, size and type are taken from the file, which stays here; repeatable."
 
 
@@ -44,6 +45,7 @@ async def submit(
     ] = None,
     item: Annotated[str, typer.Option(metavar="CODE", help="The service item, for example IT-001.")] = "",
     division: Annotated[str, typer.Option(metavar="CODE", help="The division that handles it.")] = "",
+    place: Annotated[list[str], typer.Option(metavar="CODE[:WORDS]", help=PlaceHelp)] = [],  # noqa: B006 - typer copies it
     channel: Annotated[str, typer.Option(metavar="CHANNEL", help=", ".join(words(case_pb2.Channel)))] = "",
     kind: Annotated[
         str | None,
@@ -79,7 +81,18 @@ async def submit(
         "--id-number": id_number,
     }
     if from_file is not None:
-        others = (*needed.values(), kind, applicant, applicant_type, mobile, address, field, material_file, summary)
+        others = (
+            *needed.values(),
+            kind,
+            applicant,
+            applicant_type,
+            mobile,
+            address,
+            field,
+            place,
+            material_file,
+            summary,
+        )
         _check_alone(*others, external_no, acting.officer)
         request = _read(from_file)
     else:
@@ -91,6 +104,7 @@ async def submit(
             application_kind=choice(case_pb2.ApplicationKind, "--kind", kind or "new"),
             applicant_type=choice(party_pb2.ApplicantType, "--applicant-type", applicant_type or "natural-person"),
             division=division,
+            places=[_place(text) for text in place],
             materials=[material(text) for text in material_file],
             external_no=external_no,
             summary=summary,
@@ -160,6 +174,11 @@ async def withdraw(
             pb.RequestWithdrawalRequest(actor=actor, case_id=case_id, reason=reason)
         )
     acting.show(response, lambda: [facts([("withdrawal", word(case_pb2.WithdrawalStatus, response.withdrawal))])])
+
+
+def _place(text: str) -> Place:
+    code, _, description = text.partition(":")
+    return Place(division=code, description=description)
 
 
 def _check_alone(*others: object) -> None:

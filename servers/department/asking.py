@@ -18,7 +18,7 @@ from servers.catalog.disclosure import disclosed
 from servers.catalog.rules import is_required
 from servers.collaboration.standing import OPEN, asked, open_ones, standing_of
 from servers.department.judgement import check_rules
-from servers.kernel.stream import FieldViolation, Refused, Scope
+from servers.kernel.stream import Caused, FieldViolation, Refused, Scope
 
 
 def request(
@@ -158,9 +158,9 @@ def recall(
     )
 
 
-def recall_open(case: case_pb2.Case, occurred_at: Timestamp, reason: str) -> list[event.CollaborationRecallRequested]:
-    """What follows for the open collaborations when their case comes to an end."""
-    return [
+def recall_open(case: case_pb2.Case, occurred_at: Timestamp, reason: str) -> list[Caused]:
+    """What follows for the open collaborations when their case comes to an end, which is the first fact."""
+    recalls = (
         event.CollaborationRecallRequested(
             occurred_at=occurred_at,
             collaboration_id=one.collaboration_id,
@@ -168,4 +168,5 @@ def recall_open(case: case_pb2.Case, occurred_at: Timestamp, reason: str) -> lis
             reason=reason,
         )
         for one in open_ones(case.collaborations)
-    ]
+    )
+    return [Caused(recall, [0]) for recall in recalls]

@@ -1,10 +1,8 @@
 """What the lead organ may do with a case: from a command to the fact that follows, as 行政许可法 has it."""
 
-from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Literal
 
-from google.protobuf.message import Message
 from google.type.date_pb2 import Date
 
 from ronghe.case.v1 import case_pb2
@@ -19,7 +17,7 @@ from servers.department import answers
 from servers.department.asking import recall_open
 from servers.department.judgement import judgement
 from servers.department.limits import due_dates
-from servers.kernel.stream import FieldViolation, Refused
+from servers.kernel.stream import Facts, FieldViolation, Refused
 from servers.law.calendar import Calendar
 from servers.law.days import legal_date, to_date
 
@@ -120,7 +118,7 @@ def record_step(case: case_pb2.Case, command: pb.RecordStepRequest, now: datetim
     return fact
 
 
-def decide(case: case_pb2.Case, command: pb.DecideApplicationRequest, now: datetime) -> Sequence[Message]:
+def decide(case: case_pb2.Case, command: pb.DecideApplicationRequest, now: datetime) -> Facts:
     """审批决定 (arts 37, 38): in writing; who is denied is told why, and what he can do. Open collaborations end."""
     check_act(case, command, now, case_pb2.STATE_ACCEPTED)
     answers.check_decision(case, command)

@@ -22,7 +22,7 @@ from servers.collaboration.facts import FedBack
 from servers.department import asking, decisions, reactions
 from servers.department.decisions import Command
 from servers.department.views import DEPARTMENT_CASES
-from servers.kernel.stream import Scope, Stream, StreamKey
+from servers.kernel.stream import Facts, Scope, Stream, StreamKey
 from servers.law.calendar import Calendar
 
 COMMANDS: Sequence[type[Message]] = (
@@ -58,14 +58,14 @@ class OrganCaseStream(Stream[OrganCaseState]):
         """The caller's own case: of another organ's it knows nothing."""
         return self._key(caller_of(scope).id, command.case_id.lower())
 
-    def decide(self, state: OrganCaseState, command: Any, scope: Scope) -> Sequence[Message]:
+    def decide(self, state: OrganCaseState, command: Any, scope: Scope) -> Facts:
         """Raises Refused."""
         if not state.case.case_id:
             raise not_found()
         decisions.check_version(state.case, command)
         return self._decide(state.case, command, scope)
 
-    def _decide(self, case: case_pb2.Case, command: Command, scope: Scope) -> Sequence[Message]:
+    def _decide(self, case: case_pb2.Case, command: Command, scope: Scope) -> Facts:
         match command:
             case pb.AcceptApplicationRequest():
                 return [decisions.accept(case, command, scope.now, self.catalog, self.calendar)]
@@ -136,7 +136,7 @@ class OrganCaseStream(Stream[OrganCaseState]):
         case = state.case
         return may_open(case, record) or may_go_on(case, record, state.intake_origin) or may_feed_back(case, record)
 
-    def react(self, state: OrganCaseState, record: Record, scope: Scope) -> Sequence[Message]:
+    def react(self, state: OrganCaseState, record: Record, scope: Scope) -> Facts:
         """What the applicant's acts lead to; a new application waits for the organ."""
         now = Timestamp()
         now.FromDatetime(scope.now)

@@ -11,6 +11,7 @@ from ronghe.event.v1 import event_pb2 as event
 from servers.case import documents
 from servers.department.asking import recall_open
 from servers.department.limits import due_dates
+from servers.kernel.stream import Facts
 from servers.law.calendar import Calendar
 from servers.law.days import legal_date
 
@@ -40,7 +41,7 @@ def _end_pause(case: case_pb2.Case, received: event.SupplementReceived, last: Da
     received.promised_due.CopyFrom(promised)
 
 
-def on_withdrawal(case: case_pb2.Case, now: Timestamp) -> Sequence[Message]:
+def on_withdrawal(case: case_pb2.Case, now: Timestamp) -> Facts:
     """撤回: before the decision it ends the case, and what was asked about it; later there is nothing to withdraw."""
     if case.state in UNDECIDED:
         return [event.Withdrawn(occurred_at=now), *recall_open(case, now, "申请人已撤回申请")]

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -21,7 +22,7 @@ from servers.collaboration.ownership import may_ask, may_collaborate
 from servers.collaboration.views import COLLABORATIONS, KIND, collaboration_values, not_found
 from servers.governance import by_hand, coordination, summary
 from servers.governance.opening import open_event
-from servers.kernel.stream import Scope, Stream, StreamKey
+from servers.kernel.stream import Facts, Scope, Stream, StreamKey
 from servers.law.calendar import Calendar
 
 
@@ -70,7 +71,7 @@ class CollaborationStream(Stream[CollaborationState]):
         """The lead that asked, and each collaborator of its own task."""
         return may_ask(state.collaboration, record) or may_collaborate(state.collaboration, record)
 
-    def react(self, state: CollaborationState, record: Record, scope: Scope) -> Sequence[Message]:
+    def react(self, state: CollaborationState, record: Record, scope: Scope) -> Facts:
         """The centers do their part."""
         known, now = state.collaboration, Timestamp()
         now.FromDatetime(scope.now)
@@ -80,7 +81,7 @@ class CollaborationStream(Stream[CollaborationState]):
             case event.CollaborationRecallRequested() as fact:
                 return coordination.on_recall(known, fact, now)
             case event.TaskAnswered() as fact:
-                return coordination.on_answer(known, fact, now)
+                return coordination.on_answer(known, fact, [UUID(one) for one in state.answers], now)
             case event.TaskReturned() as fact if _came_back(known, fact):
                 task = task_of(known, fact.task_id)
                 return coordination.Return(known, task, self.catalog, scope.now, now).routed()
@@ -88,8 +89,10 @@ class CollaborationStream(Stream[CollaborationState]):
                 return []
 
     def evolve(self, state: CollaborationState, record: Record, version: int) -> None:
-        """Fold."""
+        """Fold, and remember the answers: they are what a conclusion comes from."""
         fold(state.collaboration, record, version)
+        if isinstance(record.fact, event.AnswerReceived) and not record.fact.late:
+            state.answers.append(str(record.event_id))
 
     def columns(self, state: CollaborationState) -> Mapping[str, Any]:
         """By which collaborations are found."""

@@ -1,8 +1,9 @@
 """What follows at the centers when others act: answers are fed back, returned tasks routed anew, recalls done."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -15,13 +16,17 @@ from servers.collaboration.fold import ENDED, holds, task_of
 from servers.governance.opening import resolve
 from servers.governance.routing import Cause, Router
 from servers.governance.ways import Way
+from servers.kernel.stream import Caused, Facts
 
 MOST_BOUNCES = 3
 """After so many returns no rule is trusted any more: an officer decides."""
 
 
-def on_answer(known: Collaboration, fact: event.TaskAnswered, now: Timestamp) -> Sequence[Message]:
-    """反馈: the lead gets it; it counts while the task is open and its own. The last concludes the event."""
+def on_answer(known: Collaboration, fact: event.TaskAnswered, earlier: Sequence[UUID], now: Timestamp) -> Facts:
+    """反馈: the lead gets it; it counts while the task is open and this organ's. The last answer concludes the event.
+
+    `earlier` are the answers that were received before.
+    """
     task = task_of(known, fact.task_id)
     counts = holds(task, fact)
     received = event.AnswerReceived(
@@ -39,14 +44,14 @@ def on_answer(known: Collaboration, fact: event.TaskAnswered, now: Timestamp) ->
     concluded = event.CollaborationConcluded(
         occurred_at=now, collaboration_id=known.collaboration_id, lead_id=known.lead.id
     )
-    return [received, concluded]
+    return [received, Caused(concluded, [0, *earlier])]
 
 
 def _assigned(task: Task, number: int) -> Organ:
     return next(one.organ for one in task.assignments if one.number == number)
 
 
-def on_recall(known: Collaboration, fact: event.CollaborationRecallRequested, now: Timestamp) -> Sequence[Message]:
+def on_recall(known: Collaboration, fact: event.CollaborationRecallRequested, now: Timestamp) -> Facts:
     """撤销: whoever has a task is told; after the conclusion it comes too late."""
     if known.state == Collaboration.STATE_CONCLUDED:
         return [event.RecallDeclined(occurred_at=now, collaboration_id=known.collaboration_id, lead_id=known.lead.id)]
@@ -55,13 +60,9 @@ def on_recall(known: Collaboration, fact: event.CollaborationRecallRequested, no
     recalled = event.CollaborationRecalled(
         occurred_at=now, collaboration_id=known.collaboration_id, lead_id=known.lead.id, reason=fact.reason
     )
-    return [*_recalls(known, fact.reason, now), recalled]
-
-
-def _recalls(known: Collaboration, reason: str, now: Timestamp) -> Iterator[Message]:
-    for task in known.tasks:
-        if task.state in (Task.STATE_ASSIGNED, Task.STATE_SIGNED):
-            yield take_from(known, task, reason, now)
+    open_tasks = [task for task in known.tasks if task.state in (Task.STATE_ASSIGNED, Task.STATE_SIGNED)]
+    taken = [Caused(take_from(known, task, fact.reason, now)) for task in open_tasks]
+    return [*taken, Caused(recalled)]
 
 
 def take_from(known: Collaboration, task: Task, reason: str, at: Timestamp) -> event.TaskRecalled:

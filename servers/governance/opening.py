@@ -14,7 +14,7 @@ from ronghe.event.v1 import event_pb2 as event
 from servers.catalog.catalog import Catalog
 from servers.governance.routing import Cause, Router
 from servers.governance.ways import Way
-from servers.kernel.stream import Refused, Scope
+from servers.kernel.stream import Caused, Facts, Refused, Scope
 from servers.law.calendar import Calendar
 from servers.law.clock import due_date
 from servers.law.days import legal_day, to_date
@@ -34,9 +34,7 @@ class Target:
         return self.organ.division if self.organ else self.places[0].division
 
 
-def open_event(
-    asked: Collaboration, scope: Scope, catalog: Catalog, calendar: Calendar, now: Timestamp
-) -> Sequence[Message]:
+def open_event(asked: Collaboration, scope: Scope, catalog: Catalog, calendar: Calendar, now: Timestamp) -> Facts:
     """The event with one task for each target, then the tasks' ways."""
     router = Router(catalog)
     targets = [target for ask in asked.asks for target in _targets(asked, ask, scope.now, catalog)]
@@ -54,7 +52,12 @@ def open_event(
         tasks=tasks,
     )
     ways = [_way(asked, task, target, center, router, now) for task, target in zip(tasks, targets, strict=True)]
-    return [opened, *(fact for way in ways for fact in way)]
+    return [opened, *(fact for way in ways for fact in _after_the_opening(*way))]
+
+
+def _after_the_opening(first: Message, *others: Message) -> Facts:
+    """Each task's way is caused by the opening, not by the way of the task before."""
+    return [Caused(first, [0]), *others]
 
 
 def resolve(

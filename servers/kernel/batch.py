@@ -19,7 +19,7 @@ from ronghe.error.v1.reason_pb2 import Reason
 from servers.kernel import journal, tables
 from servers.kernel.database import Database, padded
 from servers.kernel.statements import Statements
-from servers.kernel.stream import Refused, Scope, Stream, StreamKey
+from servers.kernel.stream import Caused, Facts, Refused, Scope, Stream, StreamKey
 from servers.kernel.subsystem import Subsystem
 from servers.kernel.times import to_micros
 
@@ -193,20 +193,20 @@ class Batch:
     def append(
         self,
         live: LiveStream,
-        facts: Sequence[Message],
+        facts: Facts,
         causes: tuple[UUID, ...],
         scope: Scope,
         call: SpanContext | None,
         started_at: int,
     ) -> list[Record]:
         """Journal own facts of a stream, and let every stream they concern react."""
-        records = []
-        for fact in facts:
-            record = self._own_record(live, fact, causes, scope)
+        records: list[Record] = []
+        for given in facts:
+            fact, led_to_it = with_causes(given, causes, records)
+            record = self._own_record(live, fact, led_to_it, scope)
             records.append(record)
             self._take(record, call, started_at)
             self._evolve(live, record)
-            causes = (record.event_id,)
             self._offer(record, call, started_at, own=live)
         return records
 
@@ -369,6 +369,16 @@ class Batch:
             ],
         )
         self.connection.exec_driver_sql(self.statements.insert_inbox, rows)
+
+
+def with_causes(
+    given: Message | Caused, led_to_all: tuple[UUID, ...], before: Sequence[Record]
+) -> tuple[Message, tuple[UUID, ...]]:
+    """A fact and the events that caused it."""
+    if not isinstance(given, Caused):
+        return given, (before[-1].event_id,) if before else led_to_all
+    causes = tuple(before[cause].event_id if isinstance(cause, int) else cause for cause in given.by)
+    return given.fact, causes or led_to_all
 
 
 def _stream_row(live: LiveStream) -> dict[str, Any]:

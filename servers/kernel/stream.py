@@ -44,6 +44,18 @@ class Scope:
 
 
 @dataclass(frozen=True, slots=True)
+class Caused:
+    """A fact that says what caused it. A bare fact is caused by the one before it, the first by what led to all."""
+
+    fact: Message
+    by: Sequence[int | UUID] = ()
+    """Places of earlier facts in the same sequence, and ids of earlier events; nothing: what led to all of them."""
+
+
+Facts = Sequence[Message | Caused]
+
+
+@dataclass(frozen=True, slots=True)
 class FieldViolation:
     """A field of a request and what is wrong with it."""
 
@@ -83,7 +95,7 @@ class Stream(Protocol[S]):
     def target(self, command: Message, scope: Scope) -> StreamKey:
         """The stream a command is for; a new one where the command opens it."""
 
-    def decide(self, state: S, command: Message, scope: Scope) -> Sequence[Message]:
+    def decide(self, state: S, command: Message, scope: Scope) -> Facts:
         """The facts that follow from a command; raises Refused. An unknown stream has an empty state."""
 
     def reply(self, command: Message, caused: Sequence[Record]) -> Message:
@@ -95,10 +107,10 @@ class Stream(Protocol[S]):
     def may_say(self, state: S, record: Record) -> bool:
         """Whether the record's origin may state this fact about this stream."""
 
-    def react(self, state: S, record: Record, scope: Scope) -> Sequence[Message]:
+    def react(self, state: S, record: Record, scope: Scope) -> Facts:
         """The facts that follow from a record which the stream has just taken in; never refuses."""
 
-    def expire(self, state: S, timer: str, scope: Scope) -> Sequence[Message]:
+    def expire(self, state: S, timer: str, scope: Scope) -> Facts:
         """The facts that follow when a timer is due; nothing when it no longer matters."""
         return ()
 

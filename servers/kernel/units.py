@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -18,7 +18,7 @@ from ronghe.error.v1.reason_pb2 import Reason
 from servers.kernel import journal, tables
 from servers.kernel.batch import Batch, LiveStream
 from servers.kernel.statements import Statements
-from servers.kernel.stream import Refused, Scope, StreamKey
+from servers.kernel.stream import Facts, Refused, Scope, StreamKey
 from servers.kernel.times import to_micros
 
 T = TypeVar("T")
@@ -73,7 +73,7 @@ class Execute:
         self._remember(batch, digest, records)
         return rules.reply(self.command, records)
 
-    def _decide(self, batch: Batch, live: LiveStream, scope: Scope) -> Sequence[Message]:
+    def _decide(self, batch: Batch, live: LiveStream, scope: Scope) -> Facts:
         try:
             return live.rules.decide(live.state, self.command, scope)
         except Refused as refused:
