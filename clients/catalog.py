@@ -1,4 +1,4 @@
-"""Service items, divisions and organs."""
+"""Service items, divisions, organs and centers, and who would be asked about an application."""
 
 import grpc
 
@@ -29,3 +29,11 @@ class CatalogClient(ServiceClient):
     async def list_organs(self, request: pb.ListOrgansRequest) -> pb.ListOrgansResponse:
         """A page of organs."""
         return await self._call(self._stub.ListOrgans, request)
+
+    async def list_centers(self, request: pb.ListCentersRequest) -> pb.ListCentersResponse:
+        """A page of governance centers."""
+        return await self._call(self._stub.ListCenters, request)
+
+    async def preview_collaborators(self, request: pb.PreviewCollaboratorsRequest) -> pb.PreviewCollaboratorsResponse:
+        """Who would be asked about an application before its decision, and by which rule."""
+        return await self._call(self._stub.PreviewCollaborators, request)

@@ -88,6 +88,21 @@ class Machine:
         self.live[key] = live
         return rules.reply(command, self._append(key, facts, live.last, scope))
 
+    def pass_time(self) -> None:
+        """Every timer that is due has its effect."""
+        for key, live in list(self.live.items()):
+            rules = self.rules(key)
+            for name, due in sorted(rules.timers(live.state).items(), key=lambda timer: timer[1]):
+                # What an earlier one did may have cleared it.
+                if due <= self.clock.now and name in rules.timers(live.state):
+                    self._expire(key, live, name)
+
+    def _expire(self, key: StreamKey, live: Live, name: str) -> None:
+        (cause,) = live.last
+        ids = (uuid5(cause, f"{key}/{index}") for index in count())
+        scope = Scope(self.clock.now, ids.__next__, self._next_number)
+        self._append(key, self.rules(key).expire(live.state, name, scope), live.last, scope)
+
     def _stored(self, key: StreamKey) -> StreamKey:
         """A key that does not know its case is that of a stream that is there."""
         found = [one for one in self.live if not key.case_id and (one.kind, one.id) == (key.kind, key.id)]

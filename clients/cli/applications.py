@@ -29,7 +29,7 @@ Applicant = Annotated[
         "--applicant", metavar="METHOD:LEVEL", help="The applicant acts, authenticated so, for example face:3."
     ),
 ]
-FieldHelp = "An answer of the form; `ronghe catalog CODE` lists them; repeatable."
+FieldHelp = "An answer of the form; `ronghe catalog show CODE` lists them; repeatable."
 PlaceHelp = "Where it takes effect: a division, and the place in words; repeatable, the division itself if absent."
 MaterialHelp = "A material: digest, size and type are taken from the file, which stays here; repeatable."
 

@@ -60,10 +60,10 @@ def value(answer: FormValue) -> str:
             return answer.text
 
 
-def silence(brief: pb.Brief) -> str:
+def silence(asked: pb.Brief | catalog_pb2.Collaborator) -> str:
     """What it means not to answer in time."""
-    meant = SILENCE.get(brief.silence_policy, "")
-    return f"{meant}: {brief.silence_basis}" if brief.silence_basis else meant
+    meant = SILENCE.get(asked.silence_policy, "")
+    return f"{meant}: {asked.silence_basis}" if asked.silence_basis else meant
 
 
 def in_short(answer: pb.Answer, *, late: bool) -> str:

@@ -1,4 +1,7 @@
-"""`ronghe catalog`, `ronghe divisions`, `ronghe organs`: what can be applied for, where, and who is responsible."""
+"""`ronghe catalog list`, `show`; `ronghe divisions`, `organs`, `centers`.
+
+What can be applied for, where, who is responsible, and who routes between them. `catalog preview` is in `preview`.
+"""
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypeVar
@@ -7,6 +10,7 @@ import typer
 from rich.table import Table
 
 from clients.cli.acting import Acting
+from clients.cli.briefs import limit
 from clients.cli.command import command
 from clients.cli.output import Shown, day, facts, rows, table, word
 from ronghe.catalog.v1 import catalog_pb2
@@ -14,25 +18,28 @@ from ronghe.catalog.v1 import catalog_service_pb2 as pb
 from ronghe.party.v1.party_pb2 import ApplicantType
 
 app = typer.Typer()
+catalog_app = typer.Typer()
 
-R = TypeVar("R", pb.ListServiceItemsResponse, pb.ListDivisionsResponse, pb.ListOrgansResponse)
+R = TypeVar("R", pb.ListServiceItemsResponse, pb.ListDivisionsResponse, pb.ListOrgansResponse, pb.ListCentersResponse)
 PAGE = 500
 
 
-@command(app, "catalog")
-async def catalog(
-    acting: Acting,
-    code: Annotated[str | None, typer.Argument(help="One item: its form, materials, limits.")] = None,
-) -> None:
-    """List the service items (事项) in force, or show one of them with the form it asks for."""
+@command(catalog_app, "list")
+async def list_items(acting: Acting) -> None:
+    """List the service items (事项) in force."""
     async with acting.subsystem(None, acting.reader) as client:
-        if code is not None:
-            found = await client.catalog.get_service_item(pb.GetServiceItemRequest(code=code))
-            acting.show(found, lambda: _item(found.item))
-            return
-        request = pb.ListServiceItemsRequest(page_size=PAGE)
-        items = await _all(client.catalog.list_service_items, request)
-    acting.show(items, lambda: _items(items))
+        found = await _all(client.catalog.list_service_items, pb.ListServiceItemsRequest(page_size=PAGE))
+    acting.show(found, lambda: _items(found))
+
+
+@command(catalog_app, "show")
+async def show_item(
+    acting: Acting, code: Annotated[str, typer.Argument(metavar="ITEM", help="The service item, for example IT-001.")]
+) -> None:
+    """Show an item: its form, materials and limits, and whom its rules ask."""
+    async with acting.subsystem(None, acting.reader) as client:
+        found = await client.catalog.get_service_item(pb.GetServiceItemRequest(code=code))
+    acting.show(found, lambda: _item(found.item))
 
 
 @command(app, "divisions")
@@ -61,6 +68,18 @@ async def organs(
     acting.show(found, lambda: [rows(table("id", "name", "type", "tier", "division"), lines)])
 
 
+@command(app, "centers")
+async def centers(
+    acting: Acting,
+    parent: Annotated[str, typer.Option(metavar="CODE", help="Only those directly below this one.")] = "",
+) -> None:
+    """List the governance centers (治理中心), one for each division; --as center/<id> acts as one."""
+    async with acting.subsystem(None, acting.reader) as client:
+        found = await _all(client.catalog.list_centers, pb.ListCentersRequest(parent=parent, page_size=PAGE))
+    lines = [(each.id, each.name, _tier(each.tier), each.parent, day(each.valid_to)) for each in found.centers]
+    acting.show(found, lambda: [rows(table("id", "name", "tier", "below", "until"), lines)])
+
+
 async def _all(call: Callable[[Any], Awaitable[R]], request: Any) -> R:
     """All pages in one answer."""
     found = await call(request)
@@ -73,7 +92,7 @@ async def _all(call: Callable[[Any], Awaitable[R]], request: Any) -> R:
 
 def _items(found: pb.ListServiceItemsResponse) -> Shown:
     lines = [
-        (item.code, item.version, item.name, item.lead_department, _tier(item.default_tier), _limit(item.legal_limit))
+        (item.code, item.version, item.name, item.lead_department, _tier(item.default_tier), limit(item.legal_limit))
         for item in found.items
     ]
     return [rows(table("code", "version#", "name", "lead", "tier", "legal limit"), lines)]
@@ -91,8 +110,8 @@ def _summary(item: catalog_pb2.ServiceItem) -> Table:
             ("version", f"{item.version}, in force from {day(item.effective_from)}"),
             ("kind of case", word(catalog_pb2.CaseType, item.case_type)),
             ("lead", f"{item.lead_department}, {_tier(item.default_tier)}"),
-            ("legal limit", _limit(item.legal_limit)),
-            ("promised limit", _limit(item.promised_limit)),
+            ("legal limit", limit(item.legal_limit)),
+            ("promised limit", limit(item.promised_limit)),
             ("for", ", ".join(word(ApplicantType, each) for each in item.applicant_types)),
             ("result", item.result_document),
         ]
@@ -126,10 +145,6 @@ def _type(field: catalog_pb2.FormField) -> str:
 
 def _tier(tier: int) -> str:
     return word(catalog_pb2.Tier, tier)
-
-
-def _limit(limit: catalog_pb2.Limit) -> str:
-    return f"{limit.value} {word(catalog_pb2.Limit.Unit, limit.unit)}s" if limit.value else ""
 
 
 def _mark(is_so: bool) -> str:

@@ -19,6 +19,7 @@ from clients.cli import (
     locate,
     mesh,
     operations,
+    preview,
     requesting,
     routing,
     tasks,
@@ -31,6 +32,7 @@ TOP = (mesh.app, applications.app, inbox.app, documents.app, trace.app, catalog.
 CASE = (cases.app, locate.app, acts.app, deciding.app, applications.case_app)
 COLLABORATION = (collaborations.app, requesting.app, routing.app)
 TASK = (tasks.app, answering.app)
+CATALOG = (catalog.catalog_app, preview.app)
 
 
 def build() -> typer.Typer:
@@ -42,6 +44,7 @@ def build() -> typer.Typer:
     app.add_typer(_group("Cases (办件): look at them, and act in them.", CASE), name="case")
     app.add_typer(_group("Collaborations (协同事件): asking others about a case.", COLLABORATION), name="collaboration")
     app.add_typer(_group("Tasks (协办任务): what other organs ask the acting organ.", TASK), name="task")
+    app.add_typer(_group("The catalog (事项目录): the items, and who is asked about them.", CATALOG), name="catalog")
     app.add_typer(certificates.app, name="certs")
     return app
 

@@ -49,6 +49,9 @@ def fault_of(condition: Condition, form: Sequence[FormField]) -> str:
     undeclared = used - {field.name for field in form} - SURROUNDINGS.keys()
     if undeclared:
         return f"{condition.expression!r} uses {', '.join(sorted(undeclared))}, which the form does not declare"
+    personal = used & {field.name for field in form if field.personal}
+    if personal:
+        return f"{condition.expression!r} uses {', '.join(sorted(personal))}: no rule may see personal data"
     if not used:
         return "" if condition.expression == "true" else f"{condition.expression!r} depends on nothing"
     return _fault_of_examples(condition, form)

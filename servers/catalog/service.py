@@ -81,8 +81,7 @@ class CatalogServicer:
         """Who would be asked."""
         return preview(self._catalog, request, self._today())
 
-    async def _page(self, request: Message,
-                    keyed: Sequence[tuple[str, T]]) -> Page[T]:  # fmt: skip
+    async def _page(self, request: Message, keyed: Sequence[tuple[str, T]]) -> Page[T]:
         async def rows_after(key: str, limit: int) -> Sequence[tuple[str, T]]:
             return [row for row in keyed if row[0] > key][:limit]
 

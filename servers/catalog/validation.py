@@ -1,6 +1,6 @@
 """What must hold of a catalog before anything is served from it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 
 from ronghe.catalog.v1.catalog_pb2 import (
     CASE_TYPE_IMMEDIATE,
@@ -13,6 +13,8 @@ from ronghe.catalog.v1.catalog_pb2 import (
     Tier,
 )
 from servers.catalog.conditions import fault_of
+from servers.catalog.disclosure import APPLICANT
+from servers.catalog.rules import is_required
 
 
 class CatalogError(Exception):
@@ -51,27 +53,45 @@ def _faults_of_rules(item: ServiceItem, serves: Serves) -> Iterator[str]:
 
 
 def _faults_of_collaborator(item: ServiceItem, collaborator: Collaborator, serves: Serves) -> Iterator[str]:
-    if collaborator.department == item.lead_department and collaborator.tier in _lead_tiers(item):
+    lead_tiers = {item.default_tier, *(rule.tier for rule in item.tier_rules)}
+    tiers = {collaborator.tier} if collaborator.tier else lead_tiers
+    if collaborator.department == item.lead_department and tiers & lead_tiers:
         yield "it resolves to the lead itself"
-    if not serves(collaborator.department, collaborator.tier):
-        yield f"no {collaborator.department} sits at {Tier.Name(collaborator.tier)}"
-    if collaborator.silence_policy == SILENCE_POLICY_DEEMED_AGREED:
-        if not collaborator.silence_basis:
-            yield "silence cannot be agreement without a document that says so: silence_basis is empty"
-        if collaborator.kind in (COLLABORATION_KIND_CO_APPROVAL, COLLABORATION_KIND_VERIFICATION):
-            yield "silence is never agreement in a co-approval or a verification"
+    for tier in sorted(tiers):
+        if not serves(collaborator.department, tier):
+            yield f"no {collaborator.department} sits at {Tier.Name(tier)}"
+    yield from _faults_of_silence(collaborator)
     if not _shortest(item.promised_limit) > _longest(collaborator.reply_limit):
         yield "its reply limit is not below the item's promise"
-    undeclared = set(collaborator.discloses) - {field.name for field in item.form}
-    if undeclared:
-        yield f"it discloses {', '.join(sorted(undeclared))}, which the form does not declare"
+    yield from _faults_of_disclosure(item, collaborator)
     fault = fault_of(collaborator.when, item.form)
     if fault:
         yield fault
 
 
-def _lead_tiers(item: ServiceItem) -> Sequence["Tier.ValueType"]:
-    return [item.default_tier, *(rule.tier for rule in item.tier_rules)]
+def _faults_of_silence(collaborator: Collaborator) -> Iterator[str]:
+    if is_required(collaborator) and not collaborator.basis:
+        yield "silence cannot block a case without a law that demands the answer: basis is empty"
+    if collaborator.silence_policy == SILENCE_POLICY_DEEMED_AGREED:
+        if not collaborator.silence_basis:
+            yield "silence cannot be agreement without a document that says so: silence_basis is empty"
+        if collaborator.kind in (COLLABORATION_KIND_CO_APPROVAL, COLLABORATION_KIND_VERIFICATION):
+            yield "silence is never agreement in a co-approval or a verification"
+
+
+def _faults_of_disclosure(item: ServiceItem, collaborator: Collaborator) -> Iterator[str]:
+    """An organ of state hands personal data on within its statutory powers only (个人信息保护法 art. 34)."""
+    named = set(collaborator.discloses)
+    unknown = named - {field.name for field in item.form} - APPLICANT.keys()
+    if unknown:
+        yield f"it discloses {_listed(unknown)}: neither a field of the form nor one of {_listed(APPLICANT)}"
+    personal = named & ({field.name for field in item.form if field.personal} | APPLICANT.keys())
+    if personal and not collaborator.basis:
+        yield f"it discloses {_listed(personal)}, which is personal, without a law: basis is empty"
+
+
+def _listed(names: Collection[str]) -> str:
+    return ", ".join(sorted(names))
 
 
 # Limits in different units are compared at their worst: five working days are at least five days, and a week at most.

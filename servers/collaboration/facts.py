@@ -14,7 +14,14 @@ SaidByCenter = (
     | event.CollaborationRecalled
     | event.RecallDeclined
 )
-SaidByCollaborator = event.TaskSigned | event.TaskAnswered | event.TaskReturned
+SaidByCollaborator = (
+    event.TaskSigned
+    | event.TaskReminded
+    | event.TaskOverdue
+    | event.OpinionDeemed
+    | event.TaskAnswered
+    | event.TaskReturned
+)
 CollaborationFact = AskedByLead | SaidByCenter | SaidByCollaborator
 
 FedBack = (

@@ -5,12 +5,15 @@ from typing import assert_never
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from bridge.record import Record
-from ronghe.collaboration.v1.collaboration_pb2 import Assignment, Collaboration, Task
+from ronghe.collaboration.v1.collaboration_pb2 import Answer, Assignment, Collaboration, Task
 from ronghe.event.v1 import event_pb2 as event
-from servers.collaboration.facts import CollaborationFact
+from servers.collaboration.facts import CollaborationFact, SaidByCollaborator
 
 ENDED = (Task.STATE_ANSWERED, Task.STATE_RECALLED)
 """States of a task in which nothing is waited for."""
+
+AT_NO_ORGAN = (Task.STATE_WAITING_FOR_OFFICER, Task.STATE_RECALLED)
+"""States in which a task was taken from the organ that had it last."""
 
 
 def fold(collaboration: Collaboration, record: Record, version: int) -> None:
@@ -49,8 +52,10 @@ def _apply(collaboration: Collaboration, fact: CollaborationFact) -> None:  # no
             _recall_all(collaboration, fact)
         case event.RecallDeclined():
             collaboration.recall_reason = ""
-        case event.TaskAnswered():
-            pass  # it counts when the center has taken it in
+        case event.TaskOverdue():
+            mark_overdue(task_of(collaboration, fact.task_id), fact)
+        case event.TaskAnswered() | event.OpinionDeemed() | event.TaskReminded():
+            pass  # an answer counts when the center has taken it in
         case event.AnswerLate():
             task_of(collaboration, fact.task_id).answer_late = True
         case _:
@@ -62,18 +67,32 @@ def task_of(collaboration: Collaboration, task_id: str) -> Task:
     return next((task for task in collaboration.tasks if task.task_id == task_id), Task())
 
 
-def holds(task: Task, fact: event.TaskSigned | event.TaskAnswered | event.TaskReturned | event.TaskRecalled) -> bool:
+def holds(task: Task, fact: SaidByCollaborator | event.TaskRecalled) -> bool:
     """Whether the fact is about the assignment that the task is in, and the task is still open."""
     return task.assignment == fact.assignment and task.state in (Task.STATE_ASSIGNED, Task.STATE_SIGNED)
 
 
 def sign(task: Task, fact: event.TaskSigned) -> None:
-    """签收: the reply limit runs."""
-    if holds(task, fact):
-        task.state = Task.STATE_SIGNED
-        task.signed_at.CopyFrom(fact.occurred_at)
+    """签收: the reply limit runs. A recall may have crossed it, and stand before or behind it: both give the same."""
+    if task.assignment != fact.assignment:
+        return
+    task.signed_at.CopyFrom(fact.occurred_at)
+    if fact.HasField("officer"):
         task.signed_by.CopyFrom(fact.officer)
-        task.reply_due.CopyFrom(fact.reply_due)
+    task.reply_due.CopyFrom(fact.reply_due)
+    if task.state == Task.STATE_ASSIGNED:
+        task.state = Task.STATE_SIGNED
+
+
+def deemed(fact: event.OpinionDeemed) -> Answer:
+    """What silence says."""
+    return Answer(opinion=Answer.OPINION_AGREE, text=fact.basis, answered_at=fact.occurred_at, deemed=True)
+
+
+def mark_overdue(task: Task, fact: event.TaskOverdue) -> None:
+    """超期: it stays the organ's duty."""
+    if task.assignment == fact.assignment:
+        task.overdue = True
 
 
 def _open(collaboration: Collaboration, fact: event.CollaborationOpened) -> None:
@@ -88,13 +107,20 @@ def _open(collaboration: Collaboration, fact: event.CollaborationOpened) -> None
 
 def _route(task: Task, fact: event.TaskRouted) -> None:
     task.state = Task.STATE_ROUTING
-    task.waiting_at = task.waiting_because = ""
+    _go_on(task)
     task.hops.append(fact.hop)
 
 
 def _hold(task: Task, fact: event.TaskHeld) -> None:
     task.state = Task.STATE_WAITING_FOR_OFFICER
+    _go_on(task)
     task.waiting_at, task.waiting_because = fact.center_id, fact.reason
+
+
+def _go_on(task: Task) -> None:
+    """It waits for nobody, and where it was taken from an organ that was not its end."""
+    for name in ("waiting_at", "waiting_because", "ended_at", "recall_reason", "overdue", "reminded"):
+        task.ClearField(name)
 
 
 def _assign(task: Task, fact: event.TaskAssigned) -> None:
@@ -116,17 +142,18 @@ def assign(task: Task, fact: event.TaskAssigned) -> None:
 
 
 def _take_back(task: Task, fact: event.TaskReturned) -> None:
-    if not holds(task, fact):
-        return
-    task.state = Task.STATE_RETURNED
-    task.bounces += 1
-    task.assignments[-1].return_reason = fact.reason
-    task.assignments[-1].suggested_organ_id = fact.suggested_organ_id
+    """退回: it is kept too where the task was taken from the organ at the same time, and then moves nothing."""
+    for one in task.assignments:
+        if one.number == fact.assignment:
+            one.return_reason, one.suggested_organ_id = fact.reason, fact.suggested_organ_id
+    task.bounces = sum(bool(one.return_reason) for one in task.assignments)
+    if holds(task, fact):
+        task.state = Task.STATE_RETURNED
 
 
 def _answer(task: Task, fact: event.AnswerReceived) -> None:
-    if fact.late and task.organ.id != fact.organ.id:
-        return  # the task is another organ's by now; the answer stays in the journal
+    if fact.late and not (task.state in AT_NO_ORGAN and task.organ.id == fact.organ.id):
+        return  # the task was given to an organ again since then; the answer stays in the journal
     task.answer.CopyFrom(fact.answer)
     task.answer_late = fact.late
     if not fact.late:

@@ -72,6 +72,8 @@ def _task(standing: Standing, task_id: str) -> TaskStanding:
 
 
 def _answer(task: TaskStanding, fact: event.AnswerReceived) -> None:
+    if fact.late and task.HasField("answer") and not task.answer_late:
+        return  # whoever had the task before is overtaken by the one who answered for it
     task.organ_id, task.organ_name = fact.organ.id, fact.organ.name
     task.answer.CopyFrom(fact.answer)
     task.answer_late = fact.late

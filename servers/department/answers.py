@@ -1,5 +1,7 @@
 """What a decision makes of the collaborators' answers."""
 
+from collections import defaultdict
+
 from ronghe.case.v1 import case_pb2
 from ronghe.catalog.v1.catalog_pb2 import COLLABORATION_KIND_CO_APPROVAL
 from ronghe.collaboration.v1.collaboration_pb2 import (
@@ -131,13 +133,20 @@ def _check_explained(case: case_pb2.Case, command: DecideApplicationRequest) -> 
 
 
 def latest_answers(case: case_pb2.Case) -> list[TaskStanding]:
-    """The answers that count: those in time, and of whom was asked again the last."""
-    answers: dict[tuple[str, str], TaskStanding] = {}
+    """The answers that count: those in time, and of whom was asked again those of the last time."""
+    answers: dict[tuple[str, str], list[TaskStanding]] = {}
     for one in case.collaborations:
-        for task in one.tasks:
-            if _counts(task):
-                answers[task.rule, task.organ_id] = task
-    return list(answers.values())
+        answers |= _answers_in(one)
+    return [task for tasks in answers.values() for task in tasks]
+
+
+def _answers_in(collaboration: Standing) -> dict[tuple[str, str], list[TaskStanding]]:
+    """By rule and organ: an organ that got another one's task has two in one round, and both count."""
+    found: dict[tuple[str, str], list[TaskStanding]] = defaultdict(list)
+    for task in collaboration.tasks:
+        if _counts(task):
+            found[task.rule, task.organ_id].append(task)
+    return found
 
 
 def _counts(task: TaskStanding) -> bool:
@@ -158,7 +167,8 @@ def opinions(case: case_pb2.Case, command: DecideApplicationRequest) -> list[str
 
 
 def _opinion(task: TaskStanding, explanation: str) -> str:
-    line = f"{task.organ_name}：{OPINIONS[task.answer.opinion]}"
+    said = f"逾期未答复，视为同意（{task.answer.text}）" if task.answer.deemed else OPINIONS[task.answer.opinion]
+    line = f"{task.organ_name}：{said}"
     if task.kind == COLLABORATION_KIND_CO_APPROVAL and task.answer.HasField("co_approval"):
         line += f"（{task.answer.co_approval.document_number}）"
     return f"{line}；未采纳理由：{explanation}" if explanation else line

@@ -16,7 +16,14 @@ from servers.collaboration.ownership import may_ask, may_collaborate, may_coordi
 from servers.collaboration.views import COLLABORATIONS, KIND, collaboration_values
 from servers.kernel.stream import Scope, Stream, StreamKey
 
-Seen = SaidByCenter | event.CollaborationRecallRequested | event.AnswerLate | event.TaskSigned | event.TaskReturned
+Seen = (
+    SaidByCenter
+    | event.CollaborationRecallRequested
+    | event.AnswerLate
+    | event.TaskSigned
+    | event.TaskOverdue
+    | event.TaskReturned
+)
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ def accept(
 
 
 def _check_deferred(case: case_pb2.Case, command: pb.AcceptApplicationRequest) -> None:
-    """容缺受理: only what the item allows to follow, and only what is missing."""
+    """容缺受理: only what the item allows to follow, and only what is missing; nothing else may be missing."""
     deferrable = {rule.code for rule in case.application.item.materials if rule.deferrable}
     received = documents.received_materials(case)
     violations = []
@@ -72,6 +72,14 @@ def _check_deferred(case: case_pb2.Case, command: pb.AcceptApplicationRequest) -
             violations.append(FieldViolation(f"deferred_materials[{index}]", f"{code} is not missing"))
     if violations:
         raise invalid_fields(violations)
+    required = [rule.code for rule in case.application.item.materials if rule.required]
+    missing = [code for code in required if code not in received and code not in command.deferred_materials]
+    if missing:
+        raise Refused(
+            Reason.REASON_MATERIAL_MISSING,
+            f"{', '.join(missing)} is missing: request a correction, or let it follow under deferred_materials",
+            {"material": ",".join(missing)},
+        )
 
 
 def refuse_acceptance(
@@ -146,6 +154,12 @@ def decide(case: case_pb2.Case, command: pb.DecideApplicationRequest, now: datet
 def _check_grant(case: case_pb2.Case, granted: pb.DecideApplicationRequest.Granted) -> None:
     if case.open_notice:
         raise _correction_open(case)
+    if case.deferred_materials:
+        raise Refused(
+            Reason.REASON_DEFERRED_MATERIAL_MISSING,
+            f"{', '.join(case.deferred_materials)} was to follow and has not: request it by a correction, or deny",
+            {"material": ",".join(case.deferred_materials)},
+        )
     days = [_day(granted, name) for name in ("valid_from", "valid_to") if granted.HasField(name)]
     if days != sorted(days):
         raise invalid_fields([FieldViolation("granted.valid_to", "lies before valid_from")])

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from bridge.record import Record
 from ronghe.collaboration.v1 import collaboration_service_pb2 as pb
@@ -13,12 +15,14 @@ from ronghe.event.v1 import event_pb2 as event
 from ronghe.state.v1.state_pb2 import TaskState
 from servers.case.rules import caller_of
 from servers.catalog.catalog import Catalog
-from servers.collaboration.fold import assign, sign
+from servers.collaboration.fold import assign, deemed, mark_overdue, sign
 from servers.collaboration.ownership import may_coordinate
-from servers.department import tasks
+from servers.department import silence, tasks
 from servers.department.views import TASKS, task_values
 from servers.kernel.stream import Scope, Stream, StreamKey
 from servers.law.calendar import Calendar
+
+ToldToOrgan = event.TaskAssigned | event.TaskRecalled | event.TaskReminded | event.TaskOverdue | event.OpinionDeemed
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,12 @@ class TaskStream(Stream[TaskState]):
                 _open(state, fact)
             case event.TaskSigned() as fact:
                 sign(task, fact)
+            case event.TaskReminded():
+                task.reminded = True
+            case event.TaskOverdue() as fact:
+                mark_overdue(task, fact)
+            case event.OpinionDeemed() as fact:
+                _deem(task, fact)
             case event.TaskAnswered() as fact:
                 task.state = Task.STATE_ANSWERED
                 task.answer.CopyFrom(fact.answer)
@@ -105,13 +115,24 @@ class TaskStream(Stream[TaskState]):
                 _recall(task, fact)
         task.version = version
 
+    def timers(self, state: TaskState) -> Mapping[str, datetime]:
+        """Sign-in, reminder and the end of the limit come by themselves."""
+        return silence.timers(state.task, self.calendar)
+
+    def expire(self, state: TaskState, timer: str, scope: Scope) -> Sequence[Message]:
+        """Time has passed."""
+        now = Timestamp()
+        now.FromDatetime(scope.now)
+        return [silence.expired(state, timer, now, self.calendar)]
+
     def columns(self, state: TaskState) -> Mapping[str, Any]:
         """By which tasks are found."""
         return task_values(state.task)
 
     def receivers(self, state: TaskState, record: Record) -> Sequence[str]:
-        """The organ gets what the center says."""
-        told = isinstance(record.fact, event.TaskAssigned | event.TaskRecalled)
+        """The organ gets what the center says, and what time does."""
+        by_itself = isinstance(record.fact, event.TaskSigned) and not record.fact.HasField("officer")
+        told = by_itself or isinstance(record.fact, ToldToOrgan)
         return [f"organ/{state.task.organ.id}"] if told else []
 
 
@@ -119,6 +140,12 @@ def _open(state: TaskState, fact: event.TaskAssigned) -> None:
     task = state.task
     task.task_id, task.collaboration_id, state.lead_id = fact.task_id, fact.collaboration_id, fact.lead_id
     assign(task, fact)
+
+
+def _deem(task: Task, fact: event.OpinionDeemed) -> None:
+    task.state = Task.STATE_ANSWERED
+    task.answer.CopyFrom(deemed(fact))
+    task.ended_at.CopyFrom(fact.occurred_at)
 
 
 def _recall(task: Task, fact: event.TaskRecalled) -> None:

@@ -80,7 +80,7 @@ class CollaborationStream(Stream[CollaborationState]):
                 return open_event(known, scope, self.catalog, self.calendar, now)
             case event.CollaborationRecallRequested() as fact:
                 return coordination.on_recall(known, fact, now)
-            case event.TaskAnswered() as fact:
+            case event.TaskAnswered() | event.OpinionDeemed() as fact:
                 return coordination.on_answer(known, fact, [UUID(one) for one in state.answers], now)
             case event.TaskReturned() as fact if _came_back(known, fact):
                 task = task_of(known, fact.task_id)
@@ -108,8 +108,14 @@ class CollaborationStream(Stream[CollaborationState]):
         return {end for end in ends if end.startswith("center/")}
 
     def receivers(self, state: CollaborationState, record: Record) -> Sequence[str]:
-        """A center hears of what waits for its officer."""
-        return [f"center/{record.fact.center_id}"] if isinstance(record.fact, event.TaskHeld) else []
+        """A center hears of what waits for its officer, and of an organ of its own that is overdue (督办)."""
+        match record.fact:
+            case event.TaskHeld(center_id=center_id):
+                return [f"center/{center_id}"]
+            case event.TaskOverdue(task_id=task_id):
+                return [f"center/{task_of(state.collaboration, task_id).organ.division}"]
+            case _:
+                return []
 
 
 def _came_back(known: Collaboration, fact: event.TaskReturned) -> bool:

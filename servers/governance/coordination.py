@@ -12,7 +12,7 @@ from ronghe.catalog.v1.catalog_pb2 import Organ, Tier
 from ronghe.collaboration.v1.collaboration_pb2 import Collaboration, Hop, Task
 from ronghe.event.v1 import event_pb2 as event
 from servers.catalog.catalog import Catalog
-from servers.collaboration.fold import ENDED, holds, task_of
+from servers.collaboration.fold import ENDED, deemed, holds, task_of
 from servers.governance.opening import resolve
 from servers.governance.routing import Cause, Router
 from servers.governance.ways import Way
@@ -22,7 +22,9 @@ MOST_BOUNCES = 3
 """After so many returns no rule is trusted any more: an officer decides."""
 
 
-def on_answer(known: Collaboration, fact: event.TaskAnswered, earlier: Sequence[UUID], now: Timestamp) -> Facts:
+def on_answer(
+    known: Collaboration, fact: event.TaskAnswered | event.OpinionDeemed, earlier: Sequence[UUID], now: Timestamp
+) -> Facts:
     """反馈: the lead gets it; it counts while the task is open and this organ's. The last answer concludes the event.
 
     `earlier` are the answers that were received before.
@@ -35,7 +37,7 @@ def on_answer(known: Collaboration, fact: event.TaskAnswered, earlier: Sequence[
         lead_id=known.lead.id,
         task_id=task.task_id,
         organ=_assigned(task, fact.assignment),
-        answer=fact.answer,
+        answer=deemed(fact) if isinstance(fact, event.OpinionDeemed) else fact.answer,
         late=not counts,
     )
     others_are_done = all(other.state in ENDED for other in known.tasks if other.task_id != task.task_id)

@@ -1,5 +1,4 @@
 import copy
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,26 +9,9 @@ from stdnum.cn import uscc
 from ronghe.catalog.v1 import catalog_pb2 as pb
 from ronghe.error.v1.reason_pb2 import Reason
 from ronghe.party.v1.party_pb2 import FormValue
-from servers.catalog import catalog as catalog_module
-from servers.catalog.catalog import DATA, Catalog
-from servers.catalog.organs import Department
-from servers.catalog.validation import CatalogError
+from servers.catalog.catalog import Catalog
 from servers.kernel.stream import Refused
-
-TODAY = Date(year=2026, month=11, day=23)
-CATALOG = Catalog.load()
-ITEMS = CATALOG.items_in_force(TODAY)
-DEPARTMENTS = [
-    Department(entry["id"], entry["name"], [pb.Tier.Value(tier) for tier in entry["tiers"]])
-    for entry in catalog_module._read(DATA / "departments.json")
-]
-
-
-def altered(code: str, change: Callable[[pb.ServiceItem], None]) -> Catalog:
-    """The real catalog with one item changed."""
-    items = [copy.deepcopy(item) for item in ITEMS]
-    change(next(item for item in items if item.code == code))
-    return Catalog(items, list(CATALOG.divisions.values()), DEPARTMENTS)
+from tests.unit.catalog_support import CATALOG, DEPARTMENTS, ITEMS, TODAY
 
 
 def test_the_catalog_holds_thirty_items_each_with_a_form_and_a_governance_category() -> None:
@@ -42,72 +24,6 @@ def test_one_rule_shows_deemed_agreement_and_says_that_it_is_a_demonstration() -
     assert len(deemed) == 1
     assert deemed[0].demonstration
     assert deemed[0].silence_basis
-
-
-def deem_agreed(kind: "pb.CollaborationKind.ValueType") -> Callable[[pb.ServiceItem], None]:
-    def change(item: pb.ServiceItem) -> None:
-        rule = item.collaborators[0]
-        rule.silence_policy, rule.silence_basis, rule.kind = pb.SILENCE_POLICY_DEEMED_AGREED, "文件", kind
-
-    return change
-
-
-def set_rule(**fields: Any) -> Callable[[pb.ServiceItem], None]:
-    def change(item: pb.ServiceItem) -> None:
-        for name, value in fields.items():
-            setattr(item.collaborators[0], name, value)
-
-    return change
-
-
-def set_condition(**fields: Any) -> Callable[[pb.ServiceItem], None]:
-    def change(item: pb.ServiceItem) -> None:
-        condition = next(c.when for c in item.collaborators if c.when.expression != "true")
-        for name, value in fields.items():
-            if isinstance(value, str):
-                setattr(condition, name, value)
-            else:
-                del getattr(condition, name)[:]
-                getattr(condition, name).extend(value)
-
-    return change
-
-
-def become_immediate(item: pb.ServiceItem) -> None:
-    item.case_type = pb.CASE_TYPE_IMMEDIATE
-
-
-def lose_categories(item: pb.ServiceItem) -> None:
-    del item.event_categories[:]
-
-
-def match_the_promise(item: pb.ServiceItem) -> None:
-    item.collaborators[0].reply_limit.value = item.promised_limit.value
-
-
-@pytest.mark.parametrize(
-    ("change", "problem"),
-    [
-        (set_rule(department="URBAN_MGMT"), "resolves to the lead itself"),
-        (set_rule(silence_policy=pb.SILENCE_POLICY_DEEMED_AGREED, silence_basis=""), "silence_basis is empty"),
-        (deem_agreed(pb.COLLABORATION_KIND_CO_APPROVAL), "never agreement in a co-approval or a verification"),
-        (deem_agreed(pb.COLLABORATION_KIND_VERIFICATION), "never agreement in a co-approval or a verification"),
-        (match_the_promise, "not below the item's promise"),
-        (become_immediate, "no time to ask collaborators"),
-        (lose_categories, "names no governance event category"),
-        (set_condition(expression="depth > 1.0"), "uses depth, which the form does not declare"),
-        (set_condition(expression="dig_depth_m >"), "is no expression"),
-        (set_condition(expression="dig_depth_m"), "is not true for its own true example"),
-        (set_condition(true_example=[FormValue(name="dig_depth_m", number=0)]), "not true for its own true example"),
-        (set_condition(false_example=[FormValue(name="dig_depth_m", number=9)]), "not false for its own false example"),
-        (set_condition(false_example=[]), "has no example that makes it false"),
-        (set_rule(tier=pb.TIER_TOWN), "sits at TIER_TOWN"),
-    ],
-)
-def test_a_catalog_that_breaks_a_rule_is_not_loaded(change: Callable[[pb.ServiceItem], None], problem: str) -> None:
-    with pytest.raises(CatalogError, match=problem) as error:
-        altered("IT-001", change)
-    assert "IT-001 version 1" in str(error.value)
 
 
 @pytest.mark.parametrize("item", ITEMS, ids=lambda item: item.code)
@@ -142,6 +58,37 @@ def test_every_organ_has_a_credit_code_of_its_own_with_a_right_check_digit() -> 
 def test_towns_have_stations_of_market_regulation_and_civil_affairs() -> None:
     found = {organ.department for organ in CATALOG.organs.values() if organ.tier == pb.TIER_TOWN}
     assert found == {"TOWN_GOV", "MARKET_REG", "CIVIL_AFFAIRS"}
+
+
+def test_there_is_a_center_for_each_division_below_the_center_of_the_division_above() -> None:
+    assert CATALOG.centers.keys() == CATALOG.divisions.keys()
+    for center in CATALOG.centers.values():
+        division = CATALOG.division(center.division)
+        assert (center.id, center.tier, center.parent) == (division.code, division.tier, division.parent)
+        assert center.valid_to == division.valid_to
+    assert [center.id for center in CATALOG.centers.values() if not center.parent] == ["500000"]
+
+
+@pytest.mark.parametrize(
+    ("center_id", "name"),
+    [
+        ("500000", "重庆市城市运行和治理中心"),
+        ("500103", "渝中区城市运行和治理中心"),
+        ("500103003", "解放碑街道基层治理指挥中心"),
+        ("500104103", "跳磴镇基层治理指挥中心"),
+    ],
+)
+def test_a_center_is_named_as_its_tier_names_them(center_id: str, name: str) -> None:
+    assert CATALOG.center(center_id).name == name
+
+
+def test_who_is_not_there_is_not_found() -> None:
+    with pytest.raises(Refused) as center:
+        CATALOG.center("999999")
+    with pytest.raises(Refused) as organ:
+        CATALOG.organ("fire-999999")
+    assert center.value.reason == Reason.REASON_CENTER_NOT_FOUND
+    assert organ.value.reason == Reason.REASON_ORGAN_NOT_FOUND
 
 
 @pytest.mark.parametrize(("persons", "tier"), [(4999, pb.TIER_DISTRICT), (5000, pb.TIER_MUNICIPAL)])

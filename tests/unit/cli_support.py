@@ -28,6 +28,7 @@ class ToySubsystem:
     governance: toys.ToyGovernance = field(default_factory=toys.ToyGovernance)
     collaborations: toys.ToyCollaborations = field(default_factory=toys.ToyCollaborations)
     inbox: toys.ToyInbox = field(default_factory=toys.ToyInbox)
+    catalog: Servicer = field(default_factory=toys.ToyCatalog)
 
     def __post_init__(self) -> None:
         self.cases = toys.ToyCases(self.origin)
@@ -43,7 +44,7 @@ class ToySubsystem:
             "governance": [self.governance, self.collaborations],
             "department": [self.department, self.collaborations],
         }
-        return [self.cases, self.operations, self.inbox, toys.ToyCatalog(), toys.ToyDocuments(), *own[self.name]]
+        return [self.cases, self.operations, self.inbox, self.catalog, toys.ToyDocuments(), *own[self.name]]
 
 
 @dataclass
@@ -57,9 +58,11 @@ class ToyMesh:
 
 
 @contextmanager
-def toy_mesh(data: Path) -> Iterator[ToyMesh]:
-    """Serve on a thread of its own: commands run their own loops."""
-    subsystems = [ToySubsystem(name) for name in ("intake", "governance", "department")]
+def toy_mesh(data: Path, catalog: Servicer | None = None) -> Iterator[ToyMesh]:
+    """Serve on a thread of its own, a real catalog where one is given: commands run their own loops."""
+    subsystems = [
+        ToySubsystem(name, catalog=catalog or toys.ToyCatalog()) for name in ("intake", "governance", "department")
+    ]
     authority = Authority(data / "pki")
     for identity in (*toys.CALLERS, *(Identity("service", each.origin) for each in subsystems)):
         authority.issue(identity)

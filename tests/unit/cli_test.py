@@ -112,8 +112,8 @@ READS: tuple[tuple[tuple[str, ...], type[Message]], ...] = (
     (("case", "show", CASE_NO), GetCaseResponse),
     (("case", "timeline", CASE_ID), GetCaseTimelineResponse),
     (("document", CASE_NO, "SL-01"), GetDocumentResponse),
-    (("catalog",), ListServiceItemsResponse),
-    (("catalog", "IT-001"), GetServiceItemResponse),
+    (("catalog", "list"), ListServiceItemsResponse),
+    (("catalog", "show", "IT-001"), GetServiceItemResponse),
     (("inbox", *AS_ORGAN), FetchInboxResponse),
 )
 
@@ -154,7 +154,7 @@ def test_one_subsystem_can_be_asked(mesh: ToyMesh) -> None:
 
 
 def test_pages_are_put_together(mesh: ToyMesh) -> None:
-    assert len(json.loads(said(ronghe(mesh.data, "catalog", "--json")))["items"]) == 2
+    assert len(json.loads(said(ronghe(mesh.data, "catalog", "list", "--json")))["items"]) == 2
     assert len(json.loads(said(ronghe(mesh.data, "case", "timeline", CASE_NO, "--json")))["entries"]) == 2
 
 

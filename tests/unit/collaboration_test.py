@@ -29,10 +29,10 @@ SHAPINGBA = "500106"
 class Stage:
     """One accepted case, and everybody who may act on it."""
 
-    def __init__(self, *places: str) -> None:
+    def __init__(self, *places: str, item_code: str = builders.ROAD_WORKS) -> None:
         self.mesh = builders.mesh()
         where = [Place(division=place) for place in places or (JIEFANGBEI,)]
-        submission = builders.submission(self.mesh.clock.now, places=where)
+        submission = builders.submission(self.mesh.clock.now, item_code, places=where)
         self.case_id = self.mesh.intake.execute(submission, INTAKE).case_id
         self.mesh.settle()
         self.lead(builders.acceptance(self.case_id, self.now, as_proposed=builders.as_proposed()))
@@ -76,6 +76,9 @@ class Stage:
 
     def answer(self, organ_id: str, opinion: int = Answer.OPINION_AGREE, *, settle: bool = True) -> None:
         self.organ(organ_id, builders.signing(self.task_of(organ_id).task_id, self.now))
+        self.answer_signed(organ_id, opinion, settle=settle)
+
+    def answer_signed(self, organ_id: str, opinion: int = Answer.OPINION_AGREE, *, settle: bool = True) -> None:
         self.organ(organ_id, builders.answering(self.task_of(organ_id), self.now, opinion), settle=settle)
 
     def grant(self, **fields: Any) -> Any:
