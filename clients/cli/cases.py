@@ -11,6 +11,7 @@ from clients.cli.briefs import due, in_short, kind
 from clients.cli.command import AtOption, CaseArgument, command
 from clients.cli.output import Shown, day, facts, instant, moment, rows, table, word
 from clients.cli.values import choice, words
+from clients.timeline import depth_of, fact_of, said
 from ronghe.case.v1 import case_pb2
 from ronghe.case.v1 import case_service_pb2 as pb
 from ronghe.collaboration.v1.collaboration_pb2 import Collaboration, Completion, Standing, TaskStanding
@@ -180,19 +181,9 @@ def _asked(task: TaskStanding) -> str:
 
 
 def _timeline(response: pb.GetCaseTimelineResponse) -> Shown:
-    entries = [
-        (
-            entry.position,
-            entry.type,
-            entry.origin,
-            instant(entry.occurred_at),
-            instant(entry.recorded_at),
-        )
-        for entry in response.entries
-    ]
-    return [
-        rows(
-            table("at#", "event", "decided by", "occurred", "recorded here", whole=("occurred", "recorded here")),
-            entries,
-        )
-    ]
+    made = table("at#", "event", "says", "by", "occurred", whole=("occurred",))
+    for entry in response.entries:
+        fact = fact_of(entry)
+        name = "  " * depth_of(fact) + entry.type
+        made.add_row(str(entry.position), name, said(fact), entry.origin, instant(entry.occurred_at))
+    return [made]

@@ -1,0 +1,100 @@
+"""A timeline as a person reads it: what each event says in a few words, and under which request it stands."""
+
+from google.protobuf import descriptor_pool, message_factory
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.message import Message
+
+from ronghe.case.v1 import case_pb2
+from ronghe.case.v1.case_service_pb2 import TimelineEntry
+from ronghe.collaboration.v1.collaboration_pb2 import Answer
+from ronghe.event.v1 import event_pb2 as event
+
+UNDER_A_REQUEST = (
+    event.CollaborationOpened
+    | event.CollaborationRecallRequested
+    | event.CollaborationConcluded
+    | event.CollaborationRecalled
+    | event.RecallDeclined
+)
+UNDER_A_TASK = (
+    event.TaskRouted
+    | event.TaskAssigned
+    | event.TaskHeld
+    | event.TaskSigned
+    | event.TaskReminded
+    | event.TaskOverdue
+    | event.OpinionDeemed
+    | event.TaskAnswered
+    | event.TaskReturned
+    | event.TaskRecalled
+    | event.AnswerReceived
+    | event.AnswerLate
+)
+
+
+def depth_of(fact: Message | None) -> int:
+    """0 for what happens to the case, 1 and 2 for what follows from a request to collaborate, and for its tasks."""
+    if isinstance(fact, UNDER_A_TASK):
+        return 2
+    return 1 if isinstance(fact, UNDER_A_REQUEST) else 0
+
+
+def fact_of(entry: TimelineEntry) -> Message | None:
+    """The entry's fact; None for a type of a later version."""
+    return _unpacked(entry.fact)
+
+
+def _unpacked(packed: AnyMessage) -> Message | None:
+    try:
+        descriptor = descriptor_pool.Default().FindMessageTypeByName(packed.TypeName())
+    except KeyError:
+        return None
+    fact = message_factory.GetMessageClass(descriptor)()
+    packed.Unpack(fact)
+    return fact
+
+
+def said(fact: Message | None) -> str:  # noqa: C901 - one arm a fact
+    """What a fact says, in a few words; "" where its name says it all."""
+    match fact:
+        case event.Submitted():
+            return fact.application.item.code
+        case event.CorrectionRequested():
+            return fact.notice.number
+        case event.Supplemented():
+            return fact.supplement.notice_number
+        case event.StepRecorded():
+            return fact.step.name
+        case event.Decided():
+            return _word(case_pb2.Outcome.Name(fact.outcome), "OUTCOME_")
+        case event.CollaborationRequested():
+            return ", ".join(ask.rule or ask.organ_id or ask.department for ask in fact.collaboration.asks)
+        case event.CollaborationOpened():
+            return f"{fact.event_no}, coordinated by center/{fact.center_id}"
+        case event.TaskRouted() | event.TaskAssigned():
+            start = getattr(fact.hop, "from")  # a keyword of Python
+            return " ".join(filter(None, (f"{start} > {fact.hop.to}", fact.hop.remark)))
+        case event.TaskHeld():
+            return f"center/{fact.center_id}: {fact.reason}"
+        case event.TaskAnswered():
+            return f"{fact.organ_id}: {_opinion(fact.answer)}"
+        case event.AnswerReceived():
+            return f"{fact.organ.id}: {_opinion(fact.answer)}{' (late)' if fact.late else ''}"
+        case event.TaskReturned():
+            return f"{fact.organ_id}: {fact.reason}"
+        case event.TaskRecalled():
+            return f"{fact.organ_id}: {fact.reason}"
+        case event.TaskSigned() | event.TaskReminded() | event.TaskOverdue() | event.OpinionDeemed():
+            return fact.organ_id
+        case event.CollaborationRecallRequested() | event.CollaborationRecalled():
+            return fact.reason
+        case _:
+            return ""
+
+
+def _opinion(answer: Answer) -> str:
+    return _word(Answer.Opinion.Name(answer.opinion), "OPINION_")
+
+
+def _word(name: str, prefix: str) -> str:
+    return name.removeprefix(prefix).lower().replace("_", " ")
