@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from clients.identity import Identity
 
@@ -26,16 +27,44 @@ class Credentials:
     ca: bytes = field(repr=False)
     certificate: bytes = field(repr=False)
     key: bytes = field(repr=False)
+    pki: Path
+    """Where they were read."""
+    stamp: int
+    """When the certificate's file was written, nanoseconds."""
 
     @classmethod
     def load(cls, pki: Path, identity: Identity, now: datetime | None = None) -> "Credentials":
         """Read `<pki>/ca.pem` and `<pki>/<kind>/<id>.pem`, `.key`; raises CredentialsError when they will not do."""
-        path = pki / identity.kind / f"{identity.id}.pem"
+        path = _path(pki, identity)
+        stamp = _stamp(path)
         ca, certificate, key = _read(pki / "ca.pem"), _read(path), _read(path.with_suffix(".key"))
         parsed = _parse(certificate, path)
         _check_dates(parsed, path, now or datetime.now(UTC))
         _check_issuer(parsed, path, ca, pki / "ca.pem")
-        return cls(identity, _domain(parsed, path, identity), parsed.not_valid_after_utc, ca, certificate, key)
+        _check_key(parsed, key, path)
+        domain = _domain(parsed, path, identity)
+        return cls(identity, domain, parsed.not_valid_after_utc, ca, certificate, key, pki, stamp)
+
+    def renewed(self) -> "Credentials | None":
+        """The certificate that has taken this one's place since; None while there is none that will do."""
+        if _stamp(_path(self.pki, self.identity)) == self.stamp:
+            return None
+        try:
+            return Credentials.load(self.pki, self.identity)
+        except CredentialsError:
+            # Its files are being written one after the other: the next look finds them whole.
+            return None
+
+
+def _path(pki: Path, identity: Identity) -> Path:
+    return pki / identity.kind / f"{identity.id}.pem"
+
+
+def _stamp(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _read(path: Path) -> bytes:
@@ -57,6 +86,15 @@ def _check_dates(certificate: x509.Certificate, path: Path, now: datetime) -> No
         raise CredentialsError(f"the certificate {path} expired at {certificate.not_valid_after_utc}: renew it")
     if now < certificate.not_valid_before_utc:
         raise CredentialsError(f"the certificate {path} is not valid before {certificate.not_valid_before_utc}")
+
+
+def _check_key(certificate: x509.Certificate, key: bytes, path: Path) -> None:
+    try:
+        public = load_pem_private_key(key, None).public_key()
+    except (ValueError, TypeError) as error:
+        raise CredentialsError(f"{path.with_suffix('.key')} is not a private key in PEM form") from error
+    if public != certificate.public_key():
+        raise CredentialsError(f"{path.with_suffix('.key')} is not the key of {path}: issue the certificate anew")
 
 
 def _check_issuer(certificate: x509.Certificate, path: Path, ca: bytes, ca_path: Path) -> None:

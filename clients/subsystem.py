@@ -8,13 +8,13 @@ from weakref import WeakSet
 from clients.base import TIMEOUT, ServiceClient
 from clients.cases import CaseClient
 from clients.catalog import CatalogClient
-from clients.channel import open_channel
 from clients.collaboration import CollaborationClient
 from clients.credentials import Credentials
 from clients.documents import DocumentClient
 from clients.identity import Identity
 from clients.inbox import CREDIT, Inbox, InboxClient
 from clients.operations import OperationsClient
+from clients.renewal import RenewingChannel
 from ronghe.inbox.v1 import inbox_service_pb2
 
 # Seconds that open calls get when the client is left.
@@ -29,7 +29,7 @@ class SubsystemClient(ServiceClient):
     """
 
     def __init__(self, target: str, pki: Path, identity: Identity, *, timeout: float = TIMEOUT) -> None:
-        channel = open_channel(target, Credentials.load(pki, identity))
+        channel = RenewingChannel(target, Credentials.load(pki, identity))
         super().__init__(channel, timeout)
         self._inbox = InboxClient(channel, timeout)
         self._inboxes: WeakSet[Inbox] = WeakSet()

@@ -1,9 +1,12 @@
-"""`ronghe certs list`: who has a certificate in the data directory, and until when."""
+"""`ronghe certs list`, `issue`, `renew`: who has a certificate in the data directory, until when, and a new one."""
 
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import urlsplit
 
 import typer
@@ -11,7 +14,7 @@ from cryptography import x509
 
 from clients.cli.acting import Acting
 from clients.cli.command import command
-from clients.cli.errors import Failure
+from clients.cli.errors import Failure, one_line
 from clients.cli.output import rows, show, show_plain_json, table
 
 app = typer.Typer(no_args_is_help=True, help="Certificates of the local authority.")
@@ -45,6 +48,42 @@ async def list_certificates(acting: Acting) -> None:
         show_plain_json([_to_json(each) for each in found])
     else:
         show([rows(table("identity", "expires", "days left#"), _lines(found))])
+
+
+@command(app, "issue")
+async def issue(
+    acting: Acting,
+    party: Annotated[list[str], typer.Argument(metavar="KIND/ID...", help="Whom for, for example organ/fire-500103.")],
+) -> None:
+    """Issue a certificate to a party that has none, or whose own ends within 30 days."""
+    _issue(acting, *party)
+
+
+@command(app, "renew")
+async def renew(
+    acting: Acting,
+    party: Annotated[
+        list[str] | None, typer.Argument(metavar="[KIND/ID...]", help="Whose; everyone's if absent.")
+    ] = None,
+) -> None:
+    """Issue certificates anew, however long the old ones are good. Nothing need be restarted.
+
+    Servers take theirs with the next handshake, clients of this library within seconds. The broker's own, and those
+    with which servers speak to it, are taken when they start.
+    """
+    _issue(acting, "--anew", *(party or ()))
+
+
+def _issue(acting: Acting, *arguments: str) -> None:
+    module = [sys.executable, "-m", "servers.mesh.certificates", "--data", str(acting.data)]
+    done = subprocess.run([*module, *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Failure(one_line(done.stderr))
+    issued = done.stdout.split()
+    if acting.json:
+        show_plain_json(issued)
+    else:
+        show(issued)
 
 
 def certificates(pki: Path) -> Iterator[Certificate]:

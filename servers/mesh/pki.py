@@ -73,9 +73,10 @@ class Authority:
         _write_key(self.folder / "ca.key", key)
         (self.folder / "ca.pem").write_bytes(certificate.public_bytes(PEM))
 
-    def issue(self, identity: Identity) -> None:
+    def issue(self, identity: Identity, *, anew: bool = False) -> None:
         """A certificate for a party, unless it has one that is good for some time."""
-        self._issue(self.folder / identity.kind / f"{identity.id}.pem", str(identity), identity.uri(DOMAIN))
+        path = self.folder / identity.kind / f"{identity.id}.pem"
+        self._issue(path, str(identity), identity.uri(DOMAIN), anew=anew)
 
     def issue_broker(self) -> Path:
         """The broker's certificate and key in one file, as Kafka reads them."""
@@ -85,8 +86,8 @@ class Authority:
         _write_private(keystore, path.with_suffix(".key").read_bytes() + path.read_bytes())
         return keystore
 
-    def _issue(self, path: Path, name: str, uri: str) -> None:
-        if path.exists() and _expiry(path) > datetime.now(UTC) + RENEWAL:
+    def _issue(self, path: Path, name: str, uri: str, *, anew: bool = False) -> None:
+        if not anew and path.exists() and _expiry(path) > datetime.now(UTC) + RENEWAL:
             return
         path.parent.mkdir(exist_ok=True)
         key = ec.generate_private_key(ec.SECP256R1())
@@ -106,9 +107,9 @@ class Authority:
             .add_extension(issuer, critical=False)
             .sign(self._key, hashes.SHA256())  # type: ignore[arg-type]  # the key is the one that was made above
         )
-        # The certificate last: where it is, its key is too.
+        # The certificate last: where it is, its key is too. Each at once: whoever reads meanwhile finds a whole file.
         _write_key(path.with_suffix(".key"), key)
-        path.write_bytes(certificate.public_bytes(PEM))
+        _replace(path, certificate.public_bytes(PEM))
 
 
 def secret_file(folder: Path, name: str) -> Path:
@@ -162,5 +163,11 @@ def _write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
 
 
 def _write_private(path: Path, content: bytes) -> None:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+    _replace(path, content, 0o600)
+
+
+def _replace(path: Path, content: bytes, mode: int = 0o644) -> None:
+    fresh = path.with_name(f".{path.name}.new")
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
         file.write(content)
+    fresh.replace(path)

@@ -123,8 +123,23 @@ async def _drain(admissions: Sequence[Admission], grace: float) -> None:
 
 
 def _server_credentials(credentials: Credentials) -> grpc.ServerCredentials:
+    """The certificate as it is on disk at each handshake: it can be renewed while the server runs."""
+    current = [credentials]
+
+    def renewed() -> grpc.ServerCertificateConfiguration | None:
+        found = current[0].renewed()
+        if found is None:
+            return None
+        current[0] = found
+        log.info("rpc.certificate_renewed", expires_at=found.expires_at.isoformat())
+        return _configuration(found)
+
+    return grpc.dynamic_ssl_server_credentials(_configuration(credentials), renewed, require_client_authentication=True)
+
+
+def _configuration(credentials: Credentials) -> grpc.ServerCertificateConfiguration:
     pair = (credentials.key, credentials.certificate)
-    return grpc.ssl_server_credentials([pair], root_certificates=credentials.ca, require_client_auth=True)
+    return grpc.ssl_server_certificate_configuration([pair], root_certificates=credentials.ca)
 
 
 class _NotOffered(grpc.GenericRpcHandler):

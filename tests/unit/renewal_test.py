@@ -1,0 +1,58 @@
+"""Certificates are renewed while servers and clients run."""
+
+import asyncio
+import socket
+import ssl
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography import x509
+
+from clients import renewal
+from clients.errors import RongheError
+from tests.unit.rpc_support import ORGAN, SERVER, Authority, SpanList, ToyCatalog
+from tests.unit.rpc_wrapper_test import Mesh, authority, get_item, mesh, spans  # noqa: F401 - fixtures
+
+SHORT = timedelta(seconds=2)
+
+
+def served_certificate(mesh: Mesh) -> x509.Certificate:
+    """The certificate that the server shows in a handshake now."""
+    folder = mesh.authority.pki
+    context = ssl.create_default_context(cafile=str(folder / "ca.pem"))
+    own = folder / ORGAN.kind / f"{ORGAN.id}.pem"
+    context.load_cert_chain(own, own.with_suffix(".key"))
+    context.set_alpn_protocols(["h2"])
+    with (
+        socket.create_connection(("127.0.0.1", mesh.port), timeout=5) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as connection,
+    ):
+        found = connection.getpeercert(binary_form=True)
+    assert found is not None
+    return x509.load_der_x509_certificate(found)
+
+
+async def test_a_server_shows_its_new_certificate_without_a_restart(mesh: Mesh) -> None:  # noqa: F811 - the fixture
+    async with mesh.serve(ToyCatalog()):
+        first = await asyncio.to_thread(served_certificate, mesh)
+        mesh.authority.issue(SERVER)
+        second = await asyncio.to_thread(served_certificate, mesh)
+    assert first.serial_number != second.serial_number
+
+
+async def test_a_client_goes_on_with_its_new_certificate_after_the_old_one_has_expired(
+    mesh: Mesh,  # noqa: F811 - the fixture
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(renewal, "LOOK_SECONDS", 0.0)
+    mesh.authority.issue(ORGAN, lifetime=SHORT)
+    expires = datetime.now(UTC) + SHORT
+    async with mesh.serve(ToyCatalog()), mesh.client() as kept, mesh.client(timeout=3.0) as stale:
+        assert (await get_item(kept, "IT-001")).item.code
+        # One client looks at the file again, the other one never does.
+        monkeypatch.setattr(stale._channel, "_look_at", float("inf"))
+        mesh.authority.issue(ORGAN)
+        await asyncio.sleep((expires - datetime.now(UTC)).total_seconds() + 1.1)
+        assert (await get_item(kept, "IT-001")).item.code
+        with pytest.raises(RongheError):
+            await get_item(stale, "IT-001")
