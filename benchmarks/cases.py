@@ -28,6 +28,7 @@ from clients.demo.story import OFFICER
 from clients.department import Command, DepartmentClient
 from clients.identity import Identity
 from clients.intake import IntakeClient
+from ronghe.catalog.v1.catalog_pb2 import SILENCE_POLICY_BLOCK
 from ronghe.department.v1 import department_service_pb2 as department
 from ronghe.event.v1 import event_pb2
 from ronghe.intake.v1.intake_service_pb2 import SubmitApplicationRequest
@@ -98,9 +99,11 @@ class Load:
 
         async def execute() -> None:
             async for answer in organ.execute_many(_each(commands)):
-                response = answer.result()
-                if isinstance(response, department.AcceptApplicationResponse):
-                    commands.put_nowait(_grant(answer.request.case_id, response.version))
+                match answer.request, answer.result():
+                    case department.AcceptApplicationRequest(case_id=case_id), department.AcceptApplicationResponse(
+                        version=version
+                    ):
+                        commands.put_nowait(_grant(case_id, version))
 
         async with asyncio.TaskGroup() as group:
             group.create_task(listen())
@@ -118,6 +121,11 @@ class Load:
                 self.completed.append((now, 0.0))
                 self._room.release()
             await item.ack()
+
+
+def _is_plain(desk: Desk) -> bool:
+    """Whether no rule of the item can demand that others are asked."""
+    return all(rule.silence_policy != SILENCE_POLICY_BLOCK for rule in desk.item.collaborators)
 
 
 def _acceptance(case_id: str) -> department.AcceptApplicationRequest:
@@ -163,7 +171,7 @@ async def measure(here: Stage, seconds: float, at_once: int, bulk: bool) -> None
         receiver = await stack.enter_async_context(
             IntakeClient(here.addresses["intake"], here.pki, Identity("intake", INTAKE))
         )
-        desks = (await find_desks(terminal))[:ORGANS]
+        desks = [desk for desk in await find_desks(terminal) if _is_plain(desk)][:ORGANS]
         load = Load(terminal, receiver, desks, at_once, bulk)
         tasks = [asyncio.create_task(load.receive()), asyncio.create_task(load.submit())]
         for desk in desks:

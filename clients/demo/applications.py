@@ -1,18 +1,21 @@
 """Applications as terminals would collect them, for any item of the catalog; the people in them are unreal."""
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from itertools import count
+from types import MappingProxyType
 
 from stdnum.cn import ric, uscc
 
 from clients.demo.plan import Desk
 from ronghe.case.v1 import case_pb2
-from ronghe.catalog.v1.catalog_pb2 import FormField, MaterialRule, ServiceItem
+from ronghe.catalog.v1.catalog_pb2 import FormField, MaterialRule, Place, ServiceItem
 from ronghe.intake.v1.intake_service_pb2 import SubmitApplicationRequest
 from ronghe.party.v1 import party_pb2
 
 CHANNELS = (case_pb2.CHANNEL_PC, case_pb2.CHANNEL_APP, case_pb2.CHANNEL_KIOSK)
 SURNAMES = "赵钱孙李周吴郑王冯陈"
+NOTHING: Mapping[str, float | bool] = MappingProxyType({})
 GIVEN_NAMES = ("伟", "芳", "娜", "敏", "静", "强", "磊", "洋", "艳", "勇")
 
 
@@ -23,8 +26,13 @@ class Applicants:
         self._run = run
         self._numbers = count(1)
 
-    def application(self, desk: Desk) -> SubmitApplicationRequest:
-        """The next application for this desk; its `external_no` tells it from all others."""
+    def application(
+        self, desk: Desk, places: Sequence[Place] = (), form: Mapping[str, float | bool] = NOTHING
+    ) -> SubmitApplicationRequest:
+        """The next application for this desk; its `external_no` tells it from all others.
+
+        Of the form it has what is required, and what is given here.
+        """
         number = next(self._numbers)
         request = SubmitApplicationRequest(
             channel=CHANNELS[number % len(CHANNELS)],
@@ -33,13 +41,16 @@ class Applicants:
             applicant_type=_applicant_type(desk.item),
             personal=_person(number, _applicant_type(desk.item)),
             division=desk.division,
+            places=places,
             materials=[_material(rule, number) for rule in desk.item.materials if rule.required],
             external_no=f"DEMO-{self._run}-{number:05}",
             summary=f"{desk.item.name}（演示 {number}）",
         )
         request.actor.applicant.method, request.actor.applicant.level = "face", 3
         for field in desk.item.form:
-            if field.required:
+            if field.name in form:
+                request.form.append(_given(field.name, form[field.name]))
+            elif field.required:
                 (request.personal.form if field.personal else request.form).append(_answer(field, number))
         return request
 
@@ -69,6 +80,12 @@ def _material(rule: MaterialRule, number: int) -> case_pb2.Material:
     return case_pb2.Material(
         code=rule.code, digest=hashlib.sha256(content).digest(), size=len(content), media_type="application/pdf"
     )
+
+
+def _given(name: str, answer: float | bool) -> party_pb2.FormValue:
+    if isinstance(answer, bool):
+        return party_pb2.FormValue(name=name, flag=answer)
+    return party_pb2.FormValue(name=name, number=answer)
 
 
 def _answer(field: FormField, number: int) -> party_pb2.FormValue:

@@ -9,19 +9,17 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from clients.demo.plan import Ending
-from clients.demo.report import show_case, show_latencies, show_outcomes, show_reach
+from clients.demo.courses import Shared
+from clients.demo.report import show_latencies, show_outcomes, show_reach
 from clients.demo.run import play
+from clients.demo.showing import show_case
 from clients.demo.stage import Stage, StageError, stage
 from clients.demo.story import Story
-
-# Spans are exported in the background: a moment until those of the last case are in the store.
-SPANS_SECONDS = 1.5
 
 
 def run(data: Path, count: int, port_base: int | None) -> int:
     """Play `count` cases on the mesh of this data directory; 0 when every one ended as planned."""
-    console = Console()
+    console = Console(markup=False, highlight=False, emoji=False)
     try:
         with stage(data, port_base) as here:
             return asyncio.run(_run(console, here, count))
@@ -39,9 +37,10 @@ async def _run(console: Console, here: Stage, count: int) -> int:
     show_reach(console, stories)
     show_outcomes(console, stories)
     show_latencies(console, stories)
-    await asyncio.sleep(SPANS_SECONDS)
-    await show_case(console, here, _shown(stories))
-    console.print(f"data: {here.data}/db (journals)  {here.data}/kafka (topic)  {here.data}/spans  {here.data}/log")
+    shown = _shown(stories)
+    if shown.case_id:
+        await show_case(console, here, shown)
+    console.print(f"data: {here.data}: db (journals), kafka (topic), spans, log")
     return 1 if any(story.problem for story in stories) else 0
 
 
@@ -53,4 +52,4 @@ def _progress(console: Console) -> Progress:
 
 def _shown(stories: Sequence[Story]) -> Story:
     """A case with much to see, that went well where one did."""
-    return min(stories, key=lambda story: (bool(story.problem), story.ending is not Ending.CORRECTED))
+    return min(stories, key=lambda story: (bool(story.problem), story.ending is not Shared.NOT_MY_DUTY))

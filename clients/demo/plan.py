@@ -1,4 +1,4 @@
-"""What is to become of each case."""
+"""What is to become of each case, and what its parties must have been told in the end."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,37 +8,48 @@ from itertools import cycle
 from ronghe.case.v1.case_pb2 import Outcome
 from ronghe.catalog.v1.catalog_pb2 import Organ, ServiceItem
 
+DECIDED = ("Accepted", "StepRecorded", "Decided", "Closed")
+
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """How a case goes: the facts that intake is told of, in order, and its outcome."""
+    """How a case goes: the facts that intake is told of, in order, its outcome, and what its lead is told."""
 
     title: str
     facts: Sequence[str]
     outcome: "Outcome.ValueType"
+    lead: Sequence[str] = ("Submitted",)
 
 
 class Ending(Enum):
     """Every way a plain case can end."""
 
-    GRANTED = Course("granted", ("Accepted", "StepRecorded", "Decided", "Closed"), Outcome.OUTCOME_GRANTED)
-    DENIED = Course("denied", ("Accepted", "StepRecorded", "Decided", "Closed"), Outcome.OUTCOME_DENIED)
+    GRANTED = Course("granted", DECIDED, Outcome.OUTCOME_GRANTED)
+    DENIED = Course("denied", DECIDED, Outcome.OUTCOME_DENIED)
     REFUSED = Course("acceptance refused", ("AcceptanceRefused",), Outcome.OUTCOME_ACCEPTANCE_REFUSED)
     CORRECTED = Course(
         "corrected, then granted",
-        ("CorrectionRequested", "SupplementReceived", "Accepted", "StepRecorded", "Decided", "Closed"),
+        ("CorrectionRequested", "SupplementReceived", *DECIDED),
         Outcome.OUTCOME_GRANTED,
+        ("Submitted", "Supplemented", "SupplementReceived"),
     )
     PAUSED = Course(
         "corrected after acceptance, then granted",
         ("Accepted", "CorrectionRequested", "SupplementReceived", "StepRecorded", "Decided", "Closed"),
         Outcome.OUTCOME_GRANTED,
+        ("Submitted", "Supplemented", "SupplementReceived"),
     )
-    WITHDRAWN = Course("withdrawn", ("Accepted", "Withdrawn"), Outcome.OUTCOME_WITHDRAWN)
+    WITHDRAWN = Course(
+        "withdrawn",
+        ("Accepted", "Withdrawn"),
+        Outcome.OUTCOME_WITHDRAWN,
+        ("Submitted", "WithdrawalRequested", "Withdrawn"),
+    )
     WITHDRAWAL_DECLINED = Course(
         "withdrawal declined: already decided",
         ("Accepted", "StepRecorded", "Decided", "WithdrawalDeclined", "Closed"),
         Outcome.OUTCOME_GRANTED,
+        ("Submitted", "WithdrawalRequested", "WithdrawalDeclined"),
     )
 
 
