@@ -1,5 +1,6 @@
 """Personal data is what the contract marks `debug_redact`; here it is taken out of messages."""
 
+from collections.abc import Iterator
 from functools import cache
 from typing import TypeVar
 
@@ -28,6 +29,22 @@ def redact(message: Message) -> None:
                 redact(item)
         elif message.HasField(field.name):
             redact(getattr(message, field.name))
+
+
+def marked(message: Message) -> list[str]:
+    """Paths of the marked values that a message shows, for example "case.application.personal.applicant.name"."""
+    return sorted(set(_shown(message, "", inside=False)))
+
+
+def _shown(message: Message, path: str, *, inside: bool) -> Iterator[str]:
+    for field, value in message.ListFields():
+        name = f"{path}{field.name}"
+        hidden = inside or field.GetOptions().debug_redact
+        if field.message_type is not None:
+            for item in value if field.is_repeated else [value]:
+                yield from _shown(item, f"{name}.", inside=hidden)
+        elif hidden:
+            yield name
 
 
 @cache

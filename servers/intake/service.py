@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 from clients.redaction import redact
 from ronghe.intake.v1 import intake_service_pb2 as pb
+from servers.audit.accesses import Accesses
 from servers.case.service import page_of_cases, shown_to
 from servers.case.views import CaseView
 from servers.intake.lookup import QueryCodeLookup
@@ -26,6 +27,7 @@ class IntakeServicer:
         self._view = view
         self._pages = pages
         self._lookup = lookup
+        self._accesses = Accesses(kernel)
 
     async def SubmitApplication(  # noqa: N802 - the contract's names, here and below
         self, request: pb.SubmitApplicationRequest, call: Call
@@ -67,7 +69,8 @@ class IntakeServicer:
         case = await self._kernel.read(
             lambda connection: self._view.find(connection, call.caller, call.scope, case_id=request.case_id)
         )
-        return pb.GetApplicationResponse(case=shown_to(call.caller, case))
+        shown = pb.GetApplicationResponse(case=shown_to(call.caller, case))
+        return await self._accesses.recorded(shown, case.case_id, call)
 
     async def GetApplicationByQueryCode(  # noqa: N802
         self, request: pb.GetApplicationByQueryCodeRequest, call: Call

@@ -9,11 +9,13 @@ from clients.errors import RongheError
 from clients.identity import Identity
 from clients.subsystem import SubsystemClient
 from clients.telemetry import trace_id
+from ronghe.audit.v1 import audit_service_pb2 as audit
 from ronghe.case.v1 import case_pb2
 from ronghe.case.v1 import case_service_pb2 as cases
 from ronghe.intake.v1 import intake_service_pb2 as intake
 from ronghe.party.v1 import party_pb2
 from tests.e2e.drive import (
+    AUDITOR,
     OPERATOR,
     SUBSYSTEMS,
     TERMINAL,
@@ -156,3 +158,22 @@ async def _summaries(client: SubsystemClient, case_id: str) -> list[Message]:
 
 def _marks_in(text: str | bytes) -> list[str]:
     return [mark for mark in MARKS if contains(text, mark)]
+
+
+async def test_an_auditor_sees_who_read_which_personal_data_and_not_what(mesh: Mesh, case_id: str) -> None:
+    lead = Identity("organ", (await case_at(mesh, "intake", case_id)).application.lead.id)
+    await case_at(mesh, "department", case_id, lead)
+    await case_at(mesh, "department", case_id, OPERATOR)
+    async with mesh.client("department", AUDITOR) as auditor:
+        found = await auditor.audit.list_accesses(audit.ListAccessesRequest(case_id=case_id, caller=str(lead)))
+        others = await auditor.audit.list_accesses(audit.ListAccessesRequest(case_id=case_id, caller=str(OPERATOR)))
+    newest = found.accesses[0]
+    assert newest.method == "ronghe.case.v1.CaseService/GetCase"
+    assert "case.application.personal.applicant.id_number" in newest.fields
+    assert not any(contains(found, mark) for mark in MARKS)
+    # An operator is shown no personal data, so there is nothing to record.
+    assert list(others.accesses) == []
+    async with mesh.client("department", OPERATOR) as operator:
+        with pytest.raises(RongheError) as refused:
+            await operator.audit.list_accesses(audit.ListAccessesRequest())
+    assert refused.value.reason == "CALLER_KIND_NOT_ALLOWED"

@@ -1,0 +1,1 @@
+"""Who read whose personal data: recorded beside the journal, shown to auditors."""
