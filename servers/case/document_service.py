@@ -2,6 +2,7 @@
 
 from ronghe.document.v1 import document_service_pb2 as pb
 from ronghe.error.v1.reason_pb2 import Reason
+from servers.audit.accesses import Accesses
 from servers.case.documents import with_addressee
 from servers.case.rendering import render
 from servers.case.views import CaseView
@@ -18,6 +19,7 @@ class DocumentServicer:
     def __init__(self, kernel: Kernel, view: CaseView) -> None:
         self._kernel = kernel
         self._view = view
+        self._accesses = Accesses(kernel)
 
     async def GetDocument(self, request: pb.GetDocumentRequest, call: Call) -> pb.GetDocumentResponse:  # noqa: N802
         """One document, with its addressee and its text."""
@@ -27,5 +29,6 @@ class DocumentServicer:
         for document in case.documents:
             if document.number == request.number:
                 addressed = with_addressee(document, case)
-                return pb.GetDocumentResponse(document=addressed, text=render(addressed))
+                shown = pb.GetDocumentResponse(document=addressed, text=render(addressed))
+                return await self._accesses.recorded(shown, case.case_id, call)
         raise Refused(Reason.REASON_DOCUMENT_NOT_FOUND, f"the case has no document {request.number}")

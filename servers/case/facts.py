@@ -2,11 +2,17 @@
 
 from typing import get_args
 
+from ronghe.event.v1 import event_pb2 as event
 from servers.case.fold import SaidByIntake, SaidByLead
-from servers.collaboration.facts import AskedByLead
+from servers.collaboration.facts import AskedByLead, CollaborationFact
 
 _BY_INTAKE = frozenset(fact.DESCRIPTOR.full_name for fact in get_args(SaidByIntake))
 _BY_LEAD = frozenset(fact.DESCRIPTOR.full_name for fact in get_args(SaidByLead | AskedByLead))
+# Of what a lead says, only this concerns an organ that another department server may serve.
+_FOR_COLLABORATORS = event.AnswerLate.DESCRIPTOR.full_name
+
+OF_COLLABORATION = frozenset(fact.DESCRIPTOR.full_name for fact in get_args(CollaborationFact))
+"""What organs and centers say to one another about a case."""
 
 
 def is_said_by_intake(type_name: str) -> bool:
@@ -14,6 +20,6 @@ def is_said_by_intake(type_name: str) -> bool:
     return type_name in _BY_INTAKE
 
 
-def is_said_by_lead(type_name: str) -> bool:
-    """Whether facts of this type are the lead's to say."""
-    return type_name in _BY_LEAD
+def concerns_departments(type_name: str) -> bool:
+    """Whether facts of this type, or of one not known yet, are taken in by department servers."""
+    return type_name not in _BY_LEAD or type_name == _FOR_COLLABORATORS

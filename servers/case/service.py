@@ -1,6 +1,6 @@
 """CaseService, the same on every subsystem."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from google.protobuf.message import Message
 from sqlalchemy import ColumnElement, Connection
@@ -9,13 +9,17 @@ from clients.identity import Identity
 from clients.redaction import redact
 from ronghe.case.v1 import case_pb2
 from ronghe.case.v1 import case_service_pb2 as pb
+from servers.audit.accesses import Accesses
 from servers.case import timeline
+from servers.case.facts import OF_COLLABORATION
 from servers.case.views import CaseView
 from servers.kernel.kernel import Kernel
 from servers.rpc.call import Call
 from servers.rpc.paging import Page, Pages, page_of
 
 SEES_PERSONAL_DATA = frozenset({"organ", "intake", "auditor"})
+APPLICANTS_SIDE = frozenset({"terminal", "intake"})
+"""They see what was decided and why, not what organs said to one another before (政府信息公开条例 art. 16)."""
 TIMELINE_PAGE = 200
 
 
@@ -29,6 +33,7 @@ class CaseServicer:
         self._view = view
         self._pages = pages
         self._publishes = publishes
+        self._accesses = Accesses(kernel)
 
     async def GetCase(self, request: pb.GetCaseRequest, call: Call) -> pb.GetCaseResponse:  # noqa: N802 - contract
         """One case."""
@@ -37,7 +42,8 @@ class CaseServicer:
                 connection, call.caller, call.scope, case_id=request.case_id, case_no=request.case_no
             )
         )
-        return pb.GetCaseResponse(case=shown_to(call.caller, case))
+        shown = pb.GetCaseResponse(case=shown_to(call.caller, case))
+        return await self._accesses.recorded(shown, case.case_id, call)
 
     async def ListCases(self, request: pb.ListCasesRequest, call: Call) -> pb.ListCasesResponse:  # noqa: N802
         """Cases, newest first."""
@@ -52,7 +58,7 @@ class CaseServicer:
 
         def query(connection: Connection) -> list[pb.TimelineEntry]:
             case = self._view.find(connection, call.caller, call.scope, case_id=request.case_id)
-            return list(timeline.entries(connection, case.case_id, request.after_position, size))
+            return list(timeline.entries(connection, case.case_id, request.after_position, size, _hidden(call.caller)))
 
         entries = await self._kernel.read(query)
         following = entries[-1].position if len(entries) == size else 0
@@ -65,7 +71,9 @@ class CaseServicer:
 
         def query(connection: Connection) -> pb.LocateCaseResponse:
             case = self._view.find(connection, call.caller, call.scope, case_id=request.case_id)
-            return timeline.location(connection, self._kernel.subsystem.origin, case.case_id, relayed)
+            return timeline.location(
+                connection, self._kernel.subsystem.origin, case.case_id, relayed, _hidden(call.caller)
+            )
 
         return await self._kernel.read(query)
 
@@ -102,7 +110,7 @@ async def page_of_cases(
         return await kernel.read(lambda connection: view.page(connection, bounds, after, limit))
 
     page = await page_of(pages, request, rows_after, _key)
-    return Page([_line(case) for case in page.rows], page.next_token)
+    return Page([_line(shown_to(call.caller, case)) for case in page.rows], page.next_token)
 
 
 def _key(case: case_pb2.Case) -> str:
@@ -118,7 +126,14 @@ def _line(case: case_pb2.Case) -> case_pb2.Case:
 
 
 def shown_to(caller: Identity, case: case_pb2.Case) -> case_pb2.Case:
-    """The case, without personal data for those who may not see it."""
+    """The case, without personal data for those who may not see it, and without collaborations likewise."""
     if caller.kind not in SEES_PERSONAL_DATA:
         redact(case)
+    if caller.kind in APPLICANTS_SIDE:
+        case.ClearField("collaborations")
     return case
+
+
+def _hidden(caller: Identity) -> Collection[str]:
+    """Types of events that the caller is not shown."""
+    return OF_COLLABORATION if caller.kind in APPLICANTS_SIDE else ()

@@ -1,7 +1,7 @@
 """A case's timeline, and where each of its events is, from the journal and the inboxes of one subsystem."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -15,12 +15,14 @@ from servers.kernel.journal import COLUMNS, to_record
 from servers.kernel.times import to_timestamp
 
 
-def entries(connection: Connection, case_id: str, after: int, limit: int) -> Sequence[pb.TimelineEntry]:
-    """The events of a case behind a position, in the order in which they were recorded here."""
+def entries(
+    connection: Connection, case_id: str, after: int, limit: int, hidden: Collection[str]
+) -> Sequence[pb.TimelineEntry]:
+    """The events of a case behind a position, in the order in which they were recorded here; `hidden` types are not."""
     journal = tables.journal
     statement = (
         select(*COLUMNS)
-        .where(journal.c.case_id == case_id, journal.c.position > after)
+        .where(journal.c.case_id == case_id, journal.c.position > after, journal.c.type.not_in(hidden))
         .order_by(journal.c.position)
         .limit(limit)
     )
@@ -45,14 +47,16 @@ def _entry(record: Record, taken_at: int) -> pb.TimelineEntry:
     return entry
 
 
-def location(connection: Connection, origin: str, case_id: str, relayed_to: int | None) -> pb.LocateCaseResponse:
-    """Where each event of the case is; `relayed_to` is None where this subsystem does not publish."""
+def location(
+    connection: Connection, origin: str, case_id: str, relayed_to: int | None, hidden: Collection[str]
+) -> pb.LocateCaseResponse:
+    """Where each event of the case is, but for `hidden` types; `relayed_to` is None where this one does not publish."""
     deliveries = _deliveries(connection, case_id)
     journal = tables.journal
     rows = connection.execute(
         select(journal.c.position, journal.c.event_id, journal.c.origin, journal.c.type, journal.c.taken_at,
                journal.c.arrival)
-        .where(journal.c.case_id == case_id)
+        .where(journal.c.case_id == case_id, journal.c.type.not_in(hidden))
         .order_by(journal.c.position)
     )  # fmt: skip
     events = [

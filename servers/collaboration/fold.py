@@ -119,7 +119,7 @@ def _hold(task: Task, fact: event.TaskHeld) -> None:
 
 def _go_on(task: Task) -> None:
     """It waits for nobody, and where it was taken from an organ that was not its end."""
-    for name in ("waiting_at", "waiting_because", "ended_at", "recall_reason", "overdue", "reminded"):
+    for name in ("waiting_at", "waiting_because", "ended_at", "recall_reason"):
         task.ClearField(name)
 
 
@@ -137,7 +137,7 @@ def assign(task: Task, fact: event.TaskAssigned) -> None:
     task.brief.CopyFrom(fact.brief)
     task.assigned_at.CopyFrom(fact.occurred_at)
     for name in ("waiting_at", "waiting_because", "signed_at", "signed_by", "reply_due", "answer", "answer_late",
-                 "ended_at", "recall_reason"):  # fmt: skip
+                 "ended_at", "recall_reason", "overdue", "reminded"):  # fmt: skip
         task.ClearField(name)
 
 
@@ -152,7 +152,7 @@ def _take_back(task: Task, fact: event.TaskReturned) -> None:
 
 
 def _answer(task: Task, fact: event.AnswerReceived) -> None:
-    if fact.late and not (task.state in AT_NO_ORGAN and task.organ.id == fact.organ.id):
+    if fact.late and not (task.state in AT_NO_ORGAN and task.assignment == fact.assignment):
         return  # the task was given to an organ again since then; the answer stays in the journal
     task.answer.CopyFrom(fact.answer)
     task.answer_late = fact.late

@@ -9,6 +9,7 @@ from clients.redaction import redact
 from ronghe.collaboration.v1 import collaboration_service_pb2 as pb
 from ronghe.collaboration.v1.collaboration_pb2 import Collaboration
 from ronghe.error.v1.reason_pb2 import Reason
+from servers.audit.accesses import Accesses
 from servers.collaboration.views import COLLABORATIONS, CollaborationView
 from servers.kernel.kernel import Kernel
 from servers.kernel.stream import Refused
@@ -29,6 +30,7 @@ class CollaborationServicer:
         self._kernel = kernel
         self._pages = pages
         self._view = CollaborationView()
+        self._accesses = Accesses(kernel)
 
     async def GetCollaboration(  # noqa: N802 - the contract's names, here and below
         self, request: pb.GetCollaborationRequest, call: Call
@@ -42,7 +44,8 @@ class CollaborationServicer:
         )  # fmt: skip
         if call.caller.kind not in SEES_PERSONAL_DATA:
             redact(found)
-        return pb.GetCollaborationResponse(collaboration=found)
+        shown = pb.GetCollaborationResponse(collaboration=found)
+        return await self._accesses.recorded(shown, found.case_id, call)
 
     async def ListCollaborations(  # noqa: N802
         self, request: pb.ListCollaborationsRequest, call: Call

@@ -11,9 +11,10 @@ from clients.credentials import Credentials
 from clients.identity import Identity
 from clients.telemetry.logging import configure_logging
 from clients.telemetry.process import telemetry
-from ronghe.operations.v1.operations_service_pb2 import GetBridgeStatusResponse
+from ronghe.operations.v1.operations_service_pb2 import BRIDGE_CONSUMER, BRIDGE_RELAY, GetBridgeStatusResponse
+from servers.audit.service import AuditServicer
 from servers.case.document_service import DocumentServicer
-from servers.case.facts import is_said_by_lead
+from servers.case.facts import concerns_departments
 from servers.case.service import CaseServicer
 from servers.case.views import CaseView
 from servers.catalog.catalog import Catalog
@@ -23,6 +24,7 @@ from servers.department.collaboration_service import OrganCollaborationServicer
 from servers.department.organ_case import OrganCaseStream
 from servers.department.service import DepartmentServicer
 from servers.department.task import TaskStream
+from servers.kernel.bridges import Bridges
 from servers.kernel.inbox_service import InboxServicer
 from servers.kernel.kernel import running
 from servers.kernel.operations import OperationsServicer
@@ -62,8 +64,9 @@ async def main(settings: SubsystemSettings) -> None:
             group=settings.origin,
             origin=settings.origin,
             # What a lead says of its case concerns intake and the center.
-            wanted=lambda name: not is_said_by_lead(name),
+            wanted=concerns_departments,
         )
+        bridges = Bridges(kernel, {BRIDGE_RELAY: relay.run, BRIDGE_CONSUMER: consumer.run})
         observe_kernel(observed.metrics, kernel)
         observe_relay(observed.metrics, kernel, relay.state)
         observe_consumer(observed.metrics, consumer.state)
@@ -79,10 +82,11 @@ async def main(settings: SubsystemSettings) -> None:
             CaseServicer(kernel, view, pages, publishes=True),
             DocumentServicer(kernel, view),
             CatalogServicer(catalog, pages, kernel.clock),
-            OperationsServicer(kernel, settings.shown(), [show], lambda: observed.spans.dropped),
+            AuditServicer(kernel, pages),
+            OperationsServicer(kernel, pages, bridges, settings.shown(), show, lambda: observed.spans.dropped),
         )
         async with (
-            in_background(relay.run(), consumer.run()),
+            in_background(*bridges.running()),
             serving(servicers, settings.listen, credentials, observed.spans, observe=observed.metrics.call),
         ):
             spare_the_collector()

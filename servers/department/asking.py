@@ -18,6 +18,7 @@ from servers.catalog.disclosure import disclosed
 from servers.catalog.rules import is_required
 from servers.collaboration.standing import OPEN, asked, open_ones, standing_of
 from servers.department.judgement import check_rules
+from servers.department.request_size import check_size
 from servers.kernel.stream import Caused, FieldViolation, Refused, Scope
 
 
@@ -29,6 +30,7 @@ def request(
     check_rules(case, command.rules, "rules")
     _check_asked(case, command.rules)
     asks = [*_asks_by_rule(case, command, catalog), *_asks_beyond(case, command, catalog)]
+    check_size(asks)
     application = case.application
     return event.CollaborationRequested(
         occurred_at=command.occurred_at,

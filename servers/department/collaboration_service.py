@@ -41,10 +41,11 @@ class OrganCollaborationServicer(CollaborationServicer):
 
     async def GetTask(self, request: pb.GetTaskRequest, call: Call) -> pb.GetTaskResponse:  # noqa: N802
         """One task of the caller's."""
-        task = await self._kernel.read(lambda connection: find_task(connection, call.caller, request.task_id))
-        if task is None:
+        found = await self._kernel.read(lambda connection: find_task(connection, call.caller, request.task_id))
+        if found is None:
             raise not_found()
-        return pb.GetTaskResponse(task=task)
+        task, case_id = found
+        return await self._accesses.recorded(pb.GetTaskResponse(task=task), case_id, call)
 
     async def ListTasks(self, request: pb.ListTasksRequest, call: Call) -> pb.ListTasksResponse:  # noqa: N802
         """The caller's tasks, newest first."""

@@ -54,6 +54,11 @@ def on_answer(case: case_pb2.Case, fact: event.AnswerReceived, now: Timestamp) -
         return []
     return [
         event.AnswerLate(
-            occurred_at=now, collaboration_id=fact.collaboration_id, lead_id=fact.lead_id, task_id=fact.task_id
+            occurred_at=now,
+            collaboration_id=fact.collaboration_id,
+            lead_id=fact.lead_id,
+            task_id=fact.task_id,
+            organ_id=fact.organ.id,
+            assignment=fact.assignment,
         )
     ]

@@ -22,7 +22,14 @@ from servers.department.views import TASKS, task_values
 from servers.kernel.stream import Scope, Stream, StreamKey
 from servers.law.calendar import Calendar
 
-ToldToOrgan = event.TaskAssigned | event.TaskRecalled | event.TaskReminded | event.TaskOverdue | event.OpinionDeemed
+ToldToOrgan = (
+    event.TaskAssigned
+    | event.TaskRecalled
+    | event.TaskReminded
+    | event.TaskOverdue
+    | event.OpinionDeemed
+    | event.AnswerLate
+)
 
 
 @dataclass(frozen=True)
@@ -69,11 +76,14 @@ class TaskStream(Stream[TaskState]):
                 raise TypeError(f"no command causes {record.type}")
 
     def concerned(self, record: Record) -> Sequence[StreamKey]:
-        """What the center gives to an organ here, and takes back."""
+        """What the center gives to an organ here and takes back, and that the lead had its answer too late."""
         match record.fact:
             case event.TaskAssigned(organ=organ, task_id=task_id) if organ.deployment == self.deployment:
                 return [StreamKey(self.kind, f"{organ.id}/{task_id}", record.case_id)]
-            case event.TaskRecalled(organ_id=organ_id, task_id=task_id) if self._serves(organ_id):
+            case (
+                event.TaskRecalled(organ_id=organ_id, task_id=task_id)
+                | event.AnswerLate(organ_id=organ_id, task_id=task_id)
+            ) if self._serves(organ_id):
                 return [StreamKey(self.kind, f"{organ_id}/{task_id}", record.case_id)]
             case _:
                 return []
@@ -83,7 +93,9 @@ class TaskStream(Stream[TaskState]):
         return organ is not None and organ.deployment == self.deployment
 
     def may_say(self, state: TaskState, record: Record) -> bool:
-        """The center gives tasks and takes them back."""
+        """The center gives tasks and takes them back; the lead that asked says what came too late."""
+        if isinstance(record.fact, event.AnswerLate):
+            return record.origin == state.task.brief.lead.deployment
         return may_coordinate(record)
 
     def react(self, state: TaskState, record: Record, scope: Scope) -> Sequence[Message]:
@@ -111,6 +123,8 @@ class TaskStream(Stream[TaskState]):
             case event.TaskReturned() as fact:
                 task.state = Task.STATE_RETURNED
                 task.ended_at.CopyFrom(fact.occurred_at)
+            case event.AnswerLate() as fact if fact.assignment == task.assignment:
+                task.answer_late = True
             case event.TaskRecalled() as fact if fact.assignment == task.assignment:
                 _recall(task, fact)
         task.version = version
@@ -130,7 +144,7 @@ class TaskStream(Stream[TaskState]):
         return task_values(state.task)
 
     def receivers(self, state: TaskState, record: Record) -> Sequence[str]:
-        """The organ gets what the center says, and what time does."""
+        """The organ gets what the center says, what time does, and that its answer came too late."""
         by_itself = isinstance(record.fact, event.TaskSigned) and not record.fact.HasField("officer")
         told = by_itself or isinstance(record.fact, ToldToOrgan)
         return [f"organ/{state.task.organ.id}"] if told else []

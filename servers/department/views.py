@@ -33,11 +33,11 @@ def task_values(task: Task) -> Mapping[str, Any]:
     }
 
 
-def find_task(connection: Connection, caller: Identity, task_id: str) -> Task | None:
-    """The caller's task of this id."""
+def find_task(connection: Connection, caller: Identity, task_id: str) -> tuple[Task, str] | None:
+    """The caller's task of this id, and the id of its case."""
     name = f"{caller.id}/{task_id.lower()}"
-    snapshot = connection.scalar(select(TASKS.c.snapshot).where(TASKS.c.id == name))
-    return TaskState.FromString(snapshot).task if snapshot is not None else None
+    row = connection.execute(select(TASKS.c.snapshot, TASKS.c.case_id).where(TASKS.c.id == name)).one_or_none()
+    return (TaskState.FromString(row.snapshot).task, row.case_id) if row else None
 
 
 def page_of_tasks(

@@ -13,7 +13,13 @@ from clients.identity import Identity
 from clients.subsystem import SubsystemClient
 from clients.telemetry.logging import configure_logging
 from clients.telemetry.process import telemetry
-from ronghe.operations.v1.operations_service_pb2 import GetBridgeStatusResponse
+from ronghe.operations.v1.operations_service_pb2 import (
+    BRIDGE_CONSUMER,
+    BRIDGE_INBOX_SOURCE,
+    BRIDGE_RELAY,
+    GetBridgeStatusResponse,
+)
+from servers.audit.service import AuditServicer
 from servers.case.document_service import DocumentServicer
 from servers.case.facts import is_said_by_intake
 from servers.case.service import CaseServicer
@@ -24,6 +30,7 @@ from servers.collaboration.service import CollaborationServicer
 from servers.governance.case import CaseStream
 from servers.governance.collaboration import CollaborationStream
 from servers.governance.service import GovernanceServicer
+from servers.kernel.bridges import Bridges
 from servers.kernel.inbox_service import InboxServicer
 from servers.kernel.kernel import running
 from servers.kernel.operations import OperationsServicer
@@ -63,6 +70,8 @@ async def main(settings: SubsystemSettings) -> None:
             # What intake says comes straight from intake.
             wanted=lambda name: not is_said_by_intake(name),
         )
+        works = {BRIDGE_INBOX_SOURCE: source.run, BRIDGE_RELAY: relay.run, BRIDGE_CONSUMER: consumer.run}
+        bridges = Bridges(kernel, works)
         observe_kernel(observed.metrics, kernel)
         observe_relay(observed.metrics, kernel, relay.state)
         observe_consumer(observed.metrics, consumer.state)
@@ -79,10 +88,11 @@ async def main(settings: SubsystemSettings) -> None:
             GovernanceServicer(kernel, catalog, pages),
             DocumentServicer(kernel, view),
             CatalogServicer(catalog, pages, kernel.clock),
-            OperationsServicer(kernel, settings.shown(), [show], lambda: observed.spans.dropped),
+            AuditServicer(kernel, pages),
+            OperationsServicer(kernel, pages, bridges, settings.shown(), show, lambda: observed.spans.dropped),
         )
         async with (
-            in_background(source.run(), relay.run(), consumer.run()),
+            in_background(*bridges.running()),
             serving(servicers, settings.listen, credentials, observed.spans, observe=observed.metrics.call),
         ):
             spare_the_collector()

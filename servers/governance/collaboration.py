@@ -17,7 +17,7 @@ from ronghe.state.v1.state_pb2 import CollaborationState
 from servers.case.rules import caller_of
 from servers.catalog.catalog import Catalog
 from servers.collaboration.facts import SaidByCollaborator
-from servers.collaboration.fold import fold, task_of
+from servers.collaboration.fold import fold, holds, task_of
 from servers.collaboration.ownership import may_ask, may_collaborate
 from servers.collaboration.views import COLLABORATIONS, KIND, collaboration_values, not_found
 from servers.governance import by_hand, coordination, summary
@@ -112,8 +112,8 @@ class CollaborationStream(Stream[CollaborationState]):
         match record.fact:
             case event.TaskHeld(center_id=center_id):
                 return [f"center/{center_id}"]
-            case event.TaskOverdue(task_id=task_id):
-                return [f"center/{task_of(state.collaboration, task_id).organ.division}"]
+            case event.TaskOverdue() as fact if holds(task_of(state.collaboration, fact.task_id), fact):
+                return [f"center/{task_of(state.collaboration, fact.task_id).organ.division}"]
             case _:
                 return []
 

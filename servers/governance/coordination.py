@@ -39,6 +39,7 @@ def on_answer(
         organ=_assigned(task, fact.assignment),
         answer=deemed(fact) if isinstance(fact, event.OpinionDeemed) else fact.answer,
         late=not counts,
+        assignment=fact.assignment,
     )
     others_are_done = all(other.state in ENDED for other in known.tasks if other.task_id != task.task_id)
     if not (counts and others_are_done):
