@@ -85,6 +85,8 @@ def _record(key: bytes | None, value: bytes | None, fields: Mapping[str, str]) -
         raise Malformed("the key is missing: it must be the case id")
     if value is None:
         raise Malformed("the value is missing: it must be the event's bytes")
+    if any("\0" in text for text in fields.values()):
+        raise Malformed("a header holds a NUL character")
     for name in REQUIRED:
         if not fields.get(name):
             raise Malformed(f"the header {name} is missing")

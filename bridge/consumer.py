@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from bridge.cloudevents import SEND, decode, id_of, source_of, type_of
+from bridge.crash import crash_point
 from bridge.kafka import Admin, Delivered, Incoming, KafkaAccess, KafkaUnavailable, Subscriber
 from bridge.pacing import Pacer
 from bridge.ports import Arrived, Cursor, Sink, StoreUnavailable, Undecodable
@@ -196,6 +197,7 @@ class _Session:
                 await self._wait_for_store(subscriber, error)
         if paused:
             subscriber.resume()
+        crash_point("after-offset")
         self._stored(subscriber, len(items))
 
     async def _wait_for_store(self, subscriber: Subscriber, error: StoreUnavailable) -> None:

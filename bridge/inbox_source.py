@@ -9,7 +9,8 @@ from uuid import UUID
 
 import structlog
 
-from bridge.cloudevents import UNREADABLE, problem_of, readable_case
+from bridge.cloudevents import SPECVERSION, UNREADABLE, Malformed, problem_of, readable_case
+from bridge.crash import crash_point
 from bridge.ports import Arrived, Sink, StoreUnavailable, Undecodable
 from bridge.record import Arrival, Record, parse_fact
 from bridge.settings import BridgeSettings
@@ -48,8 +49,10 @@ class InboxSource:
         """Pull until cancelled; failures are waited out."""
         backoff = Backoff(self.settings.retry_first_seconds, self.settings.retry_longest_seconds)
         while True:
-            error = await self._pull(backoff)
-            self.state.connected = False
+            try:
+                error = await self._pull(backoff)
+            finally:
+                self.state.connected = False
             if error is not None:
                 self.state.last_error = str(error)
                 log.warning("inbox_source.waiting", peer=self.peer, reason=error.reason)
@@ -85,6 +88,7 @@ class InboxSource:
             except StoreUnavailable as error:
                 self.state.last_error = f"{type(error).__name__}: {error}"
                 await backoff.wait()
+        crash_point("before-ack")
         for item in batch:
             await item.ack()
         self.state.last_sequence = max(self.state.last_sequence, batch[-1].sequence)
@@ -97,12 +101,23 @@ def decode(event: Event, source: str) -> Arrived | Undecodable:
     try:
         return Arrived(_record(event, name), source)
     except UNREADABLE as error:
-        fields = {"ce_id": event.id, "ce_source": event.origin, "ce_type": name, "ce_subject": event.stream}
+        fields = {
+            "ce_specversion": SPECVERSION,
+            "ce_id": event.id,
+            "ce_source": event.origin,
+            "ce_type": name,
+            "ce_time": _time(event),
+            "ce_subject": event.stream,
+            "ce_streamversion": str(event.version),
+            "ce_causes": ",".join(event.causes),
+        }
         headers = [(key, text.encode()) for key, text in fields.items()]
         return Undecodable(source, readable_case(event.case_id.encode()), headers, event.fact.value, problem_of(error))
 
 
 def _record(event: Event, name: str) -> Record:
+    if "\0" in f"{event.origin}{event.stream}{name}":
+        raise Malformed("its envelope holds a NUL character")
     return Record(
         event_id=UUID(event.id),
         origin=event.origin,
@@ -116,3 +131,11 @@ def _record(event: Event, name: str) -> Record:
         fact=parse_fact(name, event.fact.value),
         arrival=Arrival.INBOX,
     )
+
+
+def _time(event: Event) -> str:
+    """As CloudEvents write it; empty where it is no time."""
+    try:
+        return event.recorded_at.ToDatetime(UTC).isoformat(timespec="microseconds")
+    except UNREADABLE:
+        return ""

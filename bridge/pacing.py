@@ -6,6 +6,9 @@ from dataclasses import dataclass
 # From this many items on average a pass is worth waiting for.
 BUSY_ITEMS = 3.0
 BUSY_SECONDS = 0.020
+# From this many on it waits longer in proportion, up to so many times: what a pass costs by itself stays a small part.
+FULL_ITEMS = 10.0
+LONGEST = 2.5
 # How much the newest pass counts in the average.
 WEIGHT = 0.2
 
@@ -27,4 +30,5 @@ class Pacer:
         """Seconds until the next pass should begin; 0 while there is little to do."""
         if self.average < BUSY_ITEMS:
             return 0.0
-        return max(0.0, self.last + self.seconds - time.monotonic())
+        seconds = self.seconds * min(max(self.average / FULL_ITEMS, 1.0), LONGEST)
+        return max(0.0, self.last + seconds - time.monotonic())

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import structlog
 
 from bridge.cloudevents import headers_of, send_span
+from bridge.crash import crash_point
 from bridge.kafka import Admin, Delivered, KafkaAccess, KafkaUnavailable, Outgoing, Publisher
 from bridge.pacing import Pacer
 from bridge.ports import Checkpoint, Outbox, StoreUnavailable
@@ -119,6 +120,7 @@ class _Pass:
             # Offsets only grow on one and the same topic.
             await self._check()
         self._offsets.update((place.partition, place.offset) for place in places)
+        crash_point("after-produce")
         await self._advance(records[-1], places[-1])
         self._state.published += len(records)
         self._pacer.passed(len(records))

@@ -1,4 +1,4 @@
-"""How a subsystem is doing."""
+"""How a subsystem is doing, and what an operator puts right there."""
 
 import grpc
 
@@ -27,3 +27,37 @@ class OperationsClient(ServiceClient):
     async def get_settings(self, request: pb.GetSettingsRequest) -> pb.GetSettingsResponse:
         """The settings in force."""
         return await self._call(self._stub.GetSettings, request)
+
+    async def list_dead_letters(self, request: pb.ListDeadLettersRequest) -> pb.ListDeadLettersResponse:
+        """A page of what was set aside."""
+        return await self._call(self._stub.ListDeadLetters, request)
+
+    async def get_dead_letter(self, request: pb.GetDeadLetterRequest) -> pb.GetDeadLetterResponse:
+        """One of them, without personal data."""
+        return await self._call(self._stub.GetDeadLetter, request)
+
+    async def redrive_dead_letter(
+        self, request: pb.RedriveDeadLetterRequest, seconds: float = 60.0
+    ) -> pb.RedriveDeadLetterResponse:
+        """Take in everything of its case that waits."""
+        return await self._call(self._stub.RedriveDeadLetter, request, seconds)
+
+    async def discard_dead_letter(self, request: pb.DiscardDeadLetterRequest) -> pb.DiscardDeadLetterResponse:
+        """Give it up for good."""
+        return await self._call(self._stub.DiscardDeadLetter, request)
+
+    async def pause_bridge(self, request: pb.PauseBridgeRequest) -> pb.PauseBridgeResponse:
+        """Let a bridge stand still until it is resumed."""
+        return await self._call(self._stub.PauseBridge, request)
+
+    async def resume_bridge(self, request: pb.ResumeBridgeRequest) -> pb.ResumeBridgeResponse:
+        """Let a paused bridge go on."""
+        return await self._call(self._stub.ResumeBridge, request)
+
+    async def republish_since(self, request: pb.RepublishSinceRequest) -> pb.RepublishSinceResponse:
+        """Let the relay publish again from a position or a time on."""
+        return await self._call(self._stub.RepublishSince, request)
+
+    async def list_operator_acts(self, request: pb.ListOperatorActsRequest) -> pb.ListOperatorActsResponse:
+        """A page of what operators did, newest first."""
+        return await self._call(self._stub.ListOperatorActs, request)

@@ -5,6 +5,7 @@ from types import TracebackType
 from typing import Self
 from weakref import WeakSet
 
+from clients.audit import AuditClient
 from clients.base import TIMEOUT, ServiceClient
 from clients.cases import CaseClient
 from clients.catalog import CatalogClient
@@ -33,6 +34,7 @@ class SubsystemClient(ServiceClient):
         super().__init__(channel, timeout)
         self._inbox = InboxClient(channel, timeout)
         self._inboxes: WeakSet[Inbox] = WeakSet()
+        self.audit = AuditClient(channel, timeout)
         self.cases = CaseClient(channel, timeout)
         self.catalog = CatalogClient(channel, timeout)
         self.collaborations = CollaborationClient(channel, timeout)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -36,6 +36,10 @@ class Acting:
     """Who acts, where --as says so."""
     officer: Officer | None
     json: bool
+
+    def by(self, identity: Identity) -> "Acting":
+        """The same, with this party acting."""
+        return replace(self, said=identity)
 
     @property
     def reader(self) -> Identity:

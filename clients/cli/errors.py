@@ -31,6 +31,8 @@ def one_sentence() -> Iterator[None]:
         _fail(str(error))
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
+    except typer.Exit:
+        raise  # the command has said what there is to say
     except BrokenPipeError:
         raise  # whoever reads the output has seen enough
     except Exception as error:

@@ -6,15 +6,20 @@ from collections.abc import Sequence
 import typer
 
 from clients.cli import (
+    accesses,
     acts,
     answering,
     applications,
+    bridges,
     cases,
     catalog,
     certificates,
     collaborations,
+    dead_letters,
     deciding,
+    doctor,
     documents,
+    faults,
     inbox,
     locate,
     mesh,
@@ -28,7 +33,17 @@ from clients.cli import (
 from clients.cli.command import remember
 from clients.telemetry.logging import configure_logging
 
-TOP = (mesh.app, applications.app, inbox.app, documents.app, trace.app, catalog.app, operations.app)
+TOP = (
+    mesh.app,
+    applications.app,
+    inbox.app,
+    documents.app,
+    trace.app,
+    catalog.app,
+    operations.app,
+    doctor.app,
+    faults.app,
+)
 CASE = (cases.app, locate.app, acts.app, deciding.app, applications.case_app)
 COLLABORATION = (collaborations.app, requesting.app, routing.app)
 TASK = (tasks.app, answering.app)
@@ -45,7 +60,10 @@ def build() -> typer.Typer:
     app.add_typer(_group("Collaborations (协同事件): asking others about a case.", COLLABORATION), name="collaboration")
     app.add_typer(_group("Tasks (协办任务): what other organs ask the acting organ.", TASK), name="task")
     app.add_typer(_group("The catalog (事项目录): the items, and who is asked about them.", CATALOG), name="catalog")
+    app.add_typer(bridges.app, name="bridge")
+    app.add_typer(dead_letters.app, name="dead-letters")
     app.add_typer(certificates.app, name="certs")
+    app.add_typer(accesses.app, name="access")
     return app
 
 

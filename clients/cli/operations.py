@@ -1,35 +1,21 @@
-"""`ronghe bridge status`, `ronghe journal verify`, `ronghe settings`: how the subsystems are doing."""
+"""`ronghe journal verify`, `ronghe settings`, `ronghe acts`: the subsystems' record, settings, and operators' acts."""
 
 from collections.abc import Iterator, Mapping
+from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from clients.cli.acting import Acting
 from clients.cli.asking import ask
 from clients.cli.command import AtOption, command
 from clients.cli.errors import Failure
-from clients.cli.output import moment, rows, show, show_json, table
+from clients.cli.output import instant, rows, show, show_json, table
 from clients.subsystem import SubsystemClient
 from ronghe.operations.v1 import operations_service_pb2 as pb
 
 app = typer.Typer()
-bridge = typer.Typer(no_args_is_help=True, help="What carries events between the subsystems.")
 journal = typer.Typer(no_args_is_help=True, help="The record of everything that was decided.")
-app.add_typer(bridge, name="bridge")
 app.add_typer(journal, name="journal")
-
-Status = Mapping[str, pb.GetBridgeStatusResponse]
-
-
-@command(bridge, "status")
-async def bridge_status(acting: Acting, at: AtOption = None) -> None:
-    """Show positions, lags and last errors of everything that carries events; --json is an object by subsystem."""
-    answers = await ask(acting, at, lambda client: client.operations.get_bridge_status(pb.GetBridgeStatusRequest()))
-    if acting.json:
-        show_json(answers)
-    else:
-        show([_journals(answers), _bridges(answers), _inboxes(answers)])
 
 
 @command(journal, "verify")
@@ -61,6 +47,46 @@ async def settings(acting: Acting, at: AtOption = None) -> None:
     show([rows(table("subsystem", "setting", "value", "default", "what it is"), lines)])
 
 
+@command(app, "acts")
+async def acts(
+    acting: Acting,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="Acts of each subsystem.")] = 50,
+    at: AtOption = None,
+) -> None:
+    """Show what operators did and what was refused to them (运维操作记录), newest first, with who and why."""
+    request = pb.ListOperatorActsRequest(page_size=limit)
+    answers = await ask(acting, at, lambda client: client.operations.list_operator_acts(request))
+    if acting.json:
+        show_json(answers)
+    elif not any(answer.acts for answer in answers.values()):
+        show(["no operator has acted"])
+    else:
+        show([rows(table("when", "at", "act", "on", "officer", "because", "refused"), _acts(answers))])
+
+
+def _acts(answers: Mapping[str, pb.ListOperatorActsResponse]) -> Iterator[tuple[object, ...]]:
+    found = [(act, name) for name, answer in answers.items() for act in answer.acts]
+    for act, name in sorted(found, key=lambda each: each[0].recorded_at.ToNanoseconds(), reverse=True):
+        kind = act.request.TypeName().rpartition(".")[2]
+        request = getattr(pb, kind)()
+        act.request.Unpack(request)
+        officer = f"{request.actor.id} {request.actor.name}"
+        command = kind.removesuffix("Request")
+        yield instant(act.recorded_at), name, command, _subject(request), officer, request.reason, act.refusal
+
+
+def _subject(request: object) -> str:
+    match request:
+        case pb.RedriveDeadLetterRequest() | pb.DiscardDeadLetterRequest():
+            return f"dead letter {request.dead_letter_id}"
+        case pb.PauseBridgeRequest() | pb.ResumeBridgeRequest():
+            return pb.Bridge.Name(request.bridge).removeprefix("BRIDGE_").lower().replace("_", "-")
+        case pb.RepublishSinceRequest():
+            return f"since {request.position or instant(request.time)}"
+        case _:
+            return ""
+
+
 async def _verify(client: SubsystemClient) -> pb.VerifyJournalResponse:
     """The whole journal, stretch by stretch."""
     whole = await client.operations.verify_journal(pb.VerifyJournalRequest())
@@ -74,45 +100,3 @@ async def _verify(client: SubsystemClient) -> pb.VerifyJournalResponse:
 
 def _verdict(found: pb.VerifyJournalResponse) -> str:
     return f"at {found.fault.position}: {found.fault.description}" if found.HasField("fault") else "whole"
-
-
-def _journals(answers: Status) -> Table:
-    lines = [
-        (
-            each.origin,
-            each.journal_epoch,
-            each.journal_position,
-            f"{each.items_per_commit:.1f}",
-            each.parked,
-            each.dropped_spans,
-        )
-        for each in answers.values()
-    ]
-    return rows(table("deployment", "epoch#", "journal at#", "items a commit#", "parked#", "spans dropped#"), lines)
-
-
-def _bridges(answers: Status) -> Table:
-    lines = [line for each in answers.values() for line in _ways(each)]
-    return rows(table("deployment", "carries", "at#", "lag#", "last error"), lines)
-
-
-def _ways(status: pb.GetBridgeStatusResponse) -> Iterator[tuple[object, ...]]:
-    if status.HasField("relay"):
-        relay = status.relay
-        yield status.origin, "journal to Kafka", relay.position, relay.lag, relay.last_error
-    for consumer in status.consumers:
-        lag = consumer.lag if consumer.lag >= 0 else "unknown"
-        name = f"Kafka {consumer.topic}/{consumer.partition}"
-        yield status.origin, name, consumer.next_offset, lag, consumer.last_error
-    for source in status.sources:
-        connected = "" if source.connected else ", not connected"
-        yield status.origin, f"inbox at {source.peer}{connected}", source.last_sequence, "", source.last_error
-
-
-def _inboxes(answers: Status) -> Table:
-    lines = [
-        (each.origin, inbox.receiver, inbox.unacknowledged, moment(inbox.oldest_since))
-        for each in answers.values()
-        for inbox in each.inboxes
-    ]
-    return rows(table("deployment", "inbox of", "unacknowledged#", "oldest since"), lines)

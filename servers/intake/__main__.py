@@ -10,6 +10,8 @@ from clients.identity import Identity
 from clients.subsystem import SubsystemClient
 from clients.telemetry.logging import configure_logging
 from clients.telemetry.process import telemetry
+from ronghe.operations.v1.operations_service_pb2 import BRIDGE_INBOX_SOURCE
+from servers.audit.service import AuditServicer
 from servers.case.document_service import DocumentServicer
 from servers.case.service import CaseServicer
 from servers.case.views import CaseView
@@ -19,6 +21,7 @@ from servers.intake.application import ApplicationStream
 from servers.intake.lookup import QueryCodeLookup
 from servers.intake.query_code import QueryCodes
 from servers.intake.service import IntakeServicer
+from servers.kernel.bridges import Bridges
 from servers.kernel.inbox_service import InboxServicer
 from servers.kernel.kernel import running
 from servers.kernel.operations import OperationsServicer
@@ -45,6 +48,7 @@ async def main(settings: SubsystemSettings) -> None:
         SubsystemClient(settings.peer, settings.pki, identity) as governance,
     ):
         source = InboxSource(kernel, governance, settings.peer_origin, settings.bridge)
+        bridges = Bridges(kernel, {BRIDGE_INBOX_SOURCE: source.run})
         observe_kernel(observed.metrics, kernel)
         servicers = (
             IntakeServicer(kernel, view, pages, QueryCodeLookup(kernel, view, codes)),
@@ -52,15 +56,18 @@ async def main(settings: SubsystemSettings) -> None:
             CaseServicer(kernel, view, pages, publishes=False),
             DocumentServicer(kernel, view),
             CatalogServicer(catalog, pages, kernel.clock),
+            AuditServicer(kernel, pages),
             OperationsServicer(
                 kernel,
+                pages,
+                bridges,
                 settings.shown(),
-                [lambda status: show_source(source.peer, source.state, status)],
+                lambda status: show_source(source.peer, source.state, status),
                 lambda: observed.spans.dropped,
             ),
         )
         async with (
-            in_background(source.run()),
+            in_background(*bridges.running()),
             serving(servicers, settings.listen, credentials, observed.spans, observe=observed.metrics.call),
         ):
             spare_the_collector()

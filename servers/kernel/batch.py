@@ -1,7 +1,8 @@
 """One transaction's work, in memory: states are loaded once, units change them in turn, all is written at the end."""
 
+import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import count
@@ -9,15 +10,16 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from google.protobuf.message import Message
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Row
 from uuid_utils.compat import uuid7
 
 from bridge.record import Arrival, Record
 from clients.identity import Identity
 from clients.telemetry import SpanContext, format_traceparent
 from ronghe.error.v1.reason_pb2 import Reason
-from servers.kernel import journal, tables
-from servers.kernel.database import Database, padded
+from servers.kernel import journal
+from servers.kernel.database import Database
+from servers.kernel.inbox import Acknowledgement, Item, Receiver
 from servers.kernel.statements import Statements
 from servers.kernel.stream import Caused, Facts, Refused, Scope, Stream, StreamKey
 from servers.kernel.subsystem import Subsystem
@@ -35,10 +37,12 @@ class LiveStream:
     state: Message
     version: int = 0
     last_event_id: str = ""
+    indexed: tuple[Any, ...] | None = None
+    """Values of the indexed columns; None for a new stream."""
     timers: Mapping[str, datetime] = field(default_factory=dict)
     figures: Mapping[str, int] = field(default_factory=dict)
     parties: frozenset[str] = frozenset()
-    """These three as they are stored."""
+    """These four as they are stored."""
     changed: bool = False
 
     @property
@@ -74,11 +78,19 @@ class Batch:
     taken: list[Taken] = field(default_factory=list)
     known_events: set[tuple[str, str]] = field(default_factory=set)
     parked_cases: set[str] = field(default_factory=set)
+    set_aside: dict[str, set[tuple[str, str, bytes]]] = field(default_factory=lambda: defaultdict(set))
+    """Event id, origin and digest of what was ever set aside, by case."""
     requests: dict[str, tuple[bytes, str]] = field(default_factory=dict)
     new_requests: list[dict[str, Any]] = field(default_factory=list)
     deliveries: dict[str, list[Record]] = field(default_factory=lambda: defaultdict(list))
+    delivered: dict[str, list[Item]] = field(default_factory=dict)
+    """The deliveries as items of their inboxes, once they are written."""
+    receivers: dict[str, Receiver] = field(default_factory=dict)
+    acknowledged: list[dict[str, Any]] = field(default_factory=list)
+    put_off: list[dict[str, Any]] = field(default_factory=list)
     counters: dict[str, int] = field(default_factory=dict)
     parked: list[dict[str, Any]] = field(default_factory=list)
+    raw_facts: list[dict[str, Any]] = field(default_factory=list)
 
     # --- reading ---
 
@@ -92,17 +104,13 @@ class Batch:
             rules = self.subsystem.streams[kind]
             for key in named.values():
                 self.streams[str(key)] = LiveStream(key, rules, rules.state())
-            columns = rules.table.c
-            statement = select(
-                columns.id, columns.case_id, columns.version, columns.fold_version, columns.last_event_id,
-                columns.snapshot,
-            ).where(columns.id.in_(padded(named)))  # fmt: skip
-            for row in self.connection.execute(statement):
+            for row in self._found(self.statements.streams[kind].load, named):
                 self._revive(self.streams[f"{kind}/{row.id}"], row)
 
     def _revive(self, live: LiveStream, row: Any) -> None:
         live.key = replace(live.key, case_id=row.case_id)
         live.version, live.last_event_id = row.version, row.last_event_id
+        live.indexed = tuple(getattr(row, name) for name in self.statements.streams[live.key.kind].indexed)
         live.state.ParseFromString(row.snapshot)
         live.timers = live.rules.timers(live.state)
         live.figures = live.rules.figures(live.state)
@@ -121,6 +129,7 @@ class Batch:
     def _taken_in(self, live: LiveStream) -> list[Record]:
         """Every record that the stream has taken in, in order: the first is version 1."""
         records = [*journal.of_case(self.connection, live.key.case_id), *(taken.record for taken in self.taken)]
+        records = journal.in_order_of_taking(self.connection, live.key.case_id, records)
         return [
             record for record in records if record.stream == str(live.key) or live.key in live.rules.concerned(record)
         ]
@@ -139,35 +148,50 @@ class Batch:
 
     def load_events(self, records: Iterable[Record]) -> None:
         """Learn which of these records the journal has already."""
-        columns = tables.journal.c
-        ids = padded(str(record.event_id) for record in records)
-        if ids:
-            rows = self.connection.execute(select(columns.event_id, columns.origin).where(columns.event_id.in_(ids)))
-            self.known_events.update((row.event_id, row.origin) for row in rows)
+        rows = self._found(self.statements.known_events, [str(record.event_id) for record in records])
+        self.known_events.update((row.event_id, row.origin) for row in rows)
 
     def load_parked(self, case_ids: Iterable[str]) -> None:
-        """Learn which of these cases have records set aside."""
-        columns = tables.dead_letter.c
-        ids = padded(set(case_ids))
-        if ids:
-            rows = self.connection.execute(
-                select(columns.case_id).where(columns.case_id.in_(ids), columns.settled_at.is_(None)).distinct()
-            )
-            self.parked_cases.update(row.case_id for row in rows)
+        """Learn what was set aside of these cases, and which of them wait."""
+        for row in self._found(self.statements.set_aside, set(case_ids)):
+            self.set_aside[row.case_id].add((row.event_id, row.origin, row.digest))
+            if row.settled_at is None:
+                self.parked_cases.add(row.case_id)
 
     def load_requests(self, keys: Iterable[str]) -> None:
         """Learn which of these requests were answered before."""
-        columns = tables.request.c
-        wanted = padded(keys)
-        if wanted:
-            rows = self.connection.execute(
-                select(columns.key, columns.digest, columns.positions).where(columns.key.in_(wanted))
-            )
-            self.requests.update((row.key, (row.digest, row.positions)) for row in rows)
+        rows = self._found(self.statements.requests, list(keys))
+        self.requests.update((row.key, (row.digest, row.positions)) for row in rows)
+
+    def load_receivers(self, names: Iterable[str]) -> None:
+        """Learn how far these inboxes are, and which session has them."""
+        wanted = set(names) - self.receivers.keys()
+        self.receivers.update((name, Receiver()) for name in wanted)
+        for row in self._found(self.statements.receivers, wanted):
+            self.receivers[row.name] = Receiver(row.last_sequence, row.session)
+
+    def _found(self, statement: str, keys: Collection[str]) -> Sequence[Row[Any]]:
+        if not keys:
+            return ()
+        return self.connection.exec_driver_sql(statement, {"keys": self.database.keys(keys)}).all()
 
     def knows(self, record: Record) -> bool:
         """Whether the journal, or this batch, has the record."""
         return (str(record.event_id), record.origin) in self.known_events
+
+    def was_set_aside(self, record: Record) -> bool:
+        """Whether this very record was set aside before: it waits, was redriven, or was given up."""
+        before = self.set_aside.get(record.case_id)
+        if not before:
+            return False
+        return (str(record.event_id), record.origin, hashlib.sha256(record.body).digest()) in before
+
+    def park(self, row: dict[str, Any]) -> None:
+        """Set a record aside; its case waits from now on."""
+        self.parked.append(row | {"parked_at": to_micros(self.now)})
+        if row["case_id"]:
+            self.parked_cases.add(row["case_id"])
+            self.set_aside[row["case_id"]].add((row["event_id"], row["origin"], row["digest"]))
 
     # --- rules at work ---
 
@@ -185,10 +209,29 @@ class Batch:
         """Count on, in this transaction."""
         value = self.counters.get(name)
         if value is None:
-            columns = tables.counter.c
-            value = self.connection.scalar(select(columns.value).where(columns.name == name)) or 0
+            value = next((row.value for row in self._found(self.statements.counters, [name])), 0)
         self.counters[name] = value + 1
         return value + 1
+
+    def open_session(self, name: str, session: str) -> None:
+        """From now on only this session may acknowledge."""
+        self.load_receivers([name])
+        self.receivers[name].session = session
+        self.receivers[name].changed = True
+
+    def acknowledge(self, said: Acknowledgement) -> None:
+        """Take what a receiver says about items of its inbox; raises Refused."""
+        self.load_receivers([said.receiver])
+        said.check(self.receivers[said.receiver])
+        now = to_micros(self.now)
+        self.acknowledged += [
+            {"acknowledged_at": now, "key_receiver": said.receiver, "key_sequence": sequence}
+            for sequence in said.sequences
+        ]
+        self.put_off += [
+            {"not_before": until, "key_receiver": said.receiver, "key_sequence": sequence}
+            for sequence, until in said.put_off
+        ]
 
     def append(
         self,
@@ -204,17 +247,27 @@ class Batch:
         for given in facts:
             fact, led_to_it = with_causes(given, causes, records)
             record = self._own_record(live, fact, led_to_it, scope)
+            others = self._others(record, live)
             records.append(record)
             self._take(record, call, started_at)
             self._evolve(live, record)
-            self._offer(record, call, started_at, own=live)
+            self._meet(others, record, call, started_at)
         return records
 
     def take_in(self, record: Record, keys: Sequence[StreamKey], started_at: int) -> None:
         """Journal a record from elsewhere, and let every stream it concerns react."""
         record = replace(record, position=self._next_position())
+        lives = [self.stream(key) for key in keys]
         self._take(record, None, started_at)
+        if record.fact is None:
+            self.raw_facts.append({"position": record.position, "case_id": record.case_id, "type": record.type})
+        self._meet(lives, record, None, started_at)
+
+    def take_in_late(self, record: Record, keys: Sequence[StreamKey], started_at: int) -> int:
+        """Let streams take in what was journaled when its type was not known; gives the row they take it in behind."""
+        after = self.position + len(self.taken)
         self._meet([self.stream(key) for key in keys], record, None, started_at)
+        return after
 
     def _own_record(self, live: LiveStream, fact: Message, causes: tuple[UUID, ...], scope: Scope) -> Record:
         body = fact.SerializeToString()
@@ -253,9 +306,10 @@ class Batch:
         for name in live.rules.receivers(live.state, record):
             self.deliveries[name].append(record)
 
-    def _offer(self, record: Record, call: SpanContext | None, started_at: int, own: LiveStream) -> None:
-        others = [key for key in self.subsystem.concerned(record) if str(key) != str(own.key)]
-        self._meet([self.stream(key) for key in others], record, call, started_at)
+    def _others(self, record: Record, own: LiveStream) -> list[LiveStream]:
+        """Loaded before the record is taken: a state that is folded again must not find it already."""
+        keys = self.subsystem.concerned(record)
+        return [self.stream(key) for key in keys if str(key) != str(own.key)]
 
     def _meet(self, lives: Sequence[LiveStream], record: Record, call: SpanContext | None, started_at: int) -> None:
         """All take the record in before any reacts: every stream sees a cause before its effects, as in the journal."""
@@ -280,6 +334,8 @@ class Batch:
             execute(self.statements.upsert_counter, [{"name": name, "value": v} for name, v in self.counters.items()])
         if self.parked:
             execute(self.statements.insert_dead_letter, self.parked)
+        if self.raw_facts:
+            execute(self.statements.insert_raw_fact, self.raw_facts)
 
     def _write_journal(self) -> None:
         if not self.taken:
@@ -299,12 +355,15 @@ class Batch:
 
     def _write_streams(self) -> None:
         rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        """By statement."""
         set_timers: list[dict[str, Any]] = []
         cleared: list[dict[str, Any]] = []
         for name, live in self.streams.items():
             if not live.changed:
                 continue
-            rows[live.key.kind].append(_stream_row(live))
+            row, statements = _stream_row(live), self.statements.streams[live.key.kind]
+            moved = live.indexed != tuple(row[name] for name in statements.indexed)
+            rows[statements.upsert if moved else statements.update].append(row)
             wanted = dict(live.rules.timers(live.state))
             set_timers += [
                 {"stream": name, "name": timer, "case_id": live.key.case_id, "due_at": to_micros(due)}
@@ -312,8 +371,8 @@ class Batch:
                 if live.timers.get(timer) != due
             ]
             cleared += [{"key_stream": name, "key_name": timer} for timer in live.timers.keys() - wanted.keys()]
-        for kind, stream_rows in rows.items():
-            self.connection.exec_driver_sql(self.statements.upsert_stream[kind], stream_rows)
+        for statement, stream_rows in rows.items():
+            self.connection.exec_driver_sql(statement, stream_rows)
         self._write_parties()
         self._add_figures()
         if set_timers:
@@ -341,33 +400,41 @@ class Batch:
         changed = {name: number for name, number in difference.items() if number}
         if not changed:
             return
-        columns = tables.counter.c
-        statement = select(columns.name, columns.value).where(columns.name.in_(padded(changed)))
-        stored = {row.name: row.value for row in self.connection.execute(statement)}
+        stored = {row.name: row.value for row in self._found(self.statements.counters, changed)}
         self.counters |= {name: stored.get(name, 0) + number for name, number in changed.items()}
 
     def _write_inboxes(self) -> None:
-        if not self.deliveries:
-            return
-        columns = tables.receiver.c
-        statement = select(columns.name, columns.last_sequence).where(columns.name.in_(padded(self.deliveries)))
-        last = {row.name: row.last_sequence for row in self.connection.execute(statement)}
+        execute = self.connection.exec_driver_sql
+        if self.deliveries:
+            self._deliver()
+        receivers = [
+            {"name": name, "last_sequence": receiver.last_sequence, "session": receiver.session}
+            for name, receiver in self.receivers.items()
+            if receiver.changed
+        ]
+        if receivers:
+            execute(self.statements.upsert_receiver, receivers)
+        if self.acknowledged:
+            execute(self.statements.acknowledge, self.acknowledged)
+        if self.put_off:
+            execute(self.statements.put_off, self.put_off)
+
+    def _deliver(self) -> None:
+        self.load_receivers(self.deliveries)
         since = to_micros(self.now)
-        rows = []
         for name, records in self.deliveries.items():
-            first = last.get(name, 0) + 1
-            rows += [
-                {"receiver": name, "sequence": sequence, "position": record.position, "case_id": record.case_id,
-                 "since": since}
-                for sequence, record in enumerate(records, first)
-            ]  # fmt: skip
-        self.connection.exec_driver_sql(
-            self.statements.upsert_receiver,
-            [
-                {"name": name, "last_sequence": last.get(name, 0) + len(records), "session": ""}
-                for name, records in self.deliveries.items()
-            ],
-        )
+            receiver = self.receivers[name]
+            self.delivered[name] = [
+                Item(sequence, since, 0, record) for sequence, record in enumerate(records, receiver.last_sequence + 1)
+            ]
+            receiver.last_sequence += len(records)
+            receiver.changed = True
+        rows = [
+            {"receiver": name, "sequence": item.sequence, "position": item.record.position,
+             "case_id": item.record.case_id, "since": since}
+            for name, items in self.delivered.items()
+            for item in items
+        ]  # fmt: skip
         self.connection.exec_driver_sql(self.statements.insert_inbox, rows)
 
 
@@ -384,6 +451,7 @@ def with_causes(
 def _stream_row(live: LiveStream) -> dict[str, Any]:
     return {
         "id": live.key.id,
+        "key_id": live.key.id,
         "case_id": live.key.case_id,
         "version": live.version,
         "fold_version": live.rules.fold_version,

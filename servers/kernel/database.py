@@ -1,9 +1,23 @@
 """A subsystem's database, SQLite or PostgreSQL: engines, the append lock, and statements rendered once."""
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
-from sqlalchemy import Connection, Engine, Table, bindparam, create_engine, event, select, update
+from sqlalchemy import (
+    ARRAY,
+    Connection,
+    Engine,
+    Table,
+    Text,
+    any_,
+    bindparam,
+    create_engine,
+    event,
+    func,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -11,7 +25,6 @@ from sqlalchemy.pool import QueuePool
 from sqlalchemy.sql import ClauseElement
 
 from bridge.ports import StoreUnavailable
-from servers.kernel import tables
 
 READERS = 3
 # A stopped replica's append lock is freed after this long, so that the others go on.
@@ -67,13 +80,19 @@ class Database:
         self.writer.dispose()
         self.reader.dispose()
 
-    def lock_head(self, connection: Connection) -> tuple[int, int, bytes]:
-        """Take the append lock; gives epoch, position and hash of the journal's last row."""
-        statement = select(tables.journal_head.c.epoch, tables.journal_head.c.position, tables.journal_head.c.hash)
-        if not self.is_sqlite:
-            statement = statement.with_for_update()
-        epoch, position, last_hash = connection.execute(statement).one()
-        return epoch, position, last_hash
+    def found(self, table: Table, key: str, *others: str) -> str:
+        """Text of a select of these columns, of the rows whose key is one of the parameter `keys`."""
+        column = table.c[key]
+        is_one = (
+            column.in_(select(func.json_each(bindparam("keys")).table_valued("value").c.value))
+            if self.is_sqlite
+            else column == any_(bindparam("keys", type_=ARRAY(Text)))
+        )
+        return self.render(select(column, *(table.c[name] for name in others)).where(is_one))
+
+    def keys(self, values: Iterable[str]) -> str | list[str]:
+        """Any number of texts as one parameter: so a statement's text stays the same."""
+        return json.dumps(list(values)) if self.is_sqlite else list(values)
 
     def render(self, statement: ClauseElement, columns: Sequence[str] | None = None) -> str:
         """The statement's text with named parameters, for `exec_driver_sql`; `columns` are those that it sets."""
@@ -88,12 +107,12 @@ class Database:
         dialect = cast("Any", sqlite if self.is_sqlite else postgresql)
         return self.render(dialect.insert(table).on_conflict_do_nothing(), columns)
 
-    def upsert(self, table: Table, only: Iterable[str] = ()) -> str:
-        """Text of an insert that replaces a row of the same key, in the columns `only` or in all."""
+    def upsert(self, table: Table) -> str:
+        """Text of an insert that replaces a row of the same key."""
         dialect = cast("Any", sqlite if self.is_sqlite else postgresql)
         statement = dialect.insert(table)
         key = [column.name for column in table.primary_key]
-        names = list(only) or [column.name for column in table.columns if column.name not in key]
+        names = [column.name for column in table.columns if column.name not in key]
         return self.render(
             statement.on_conflict_do_update(
                 index_elements=key, set_={name: statement.excluded[name] for name in names}
@@ -107,14 +126,6 @@ class Database:
         for column in table.primary_key:
             statement = statement.where(column == bindparam(f"key_{column.name}"))
         return self.render(statement, names)
-
-
-def padded(values: Iterable[str]) -> Sequence[str]:
-    """The values, the last repeated until their count is a power of two: few distinct IN lists, few compilations."""
-    listed = list(values)
-    if listed:
-        listed += [listed[-1]] * ((1 << (len(listed) - 1).bit_length()) - len(listed))
-    return listed
 
 
 def is_outage(error: BaseException) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, select, update
+from sqlalchemy import Connection, Row, Select, func, select
 
 from bridge.record import Record
 from ronghe.error.v1.reason_pb2 import Reason
@@ -12,7 +12,6 @@ from ronghe.event.v1 import event_pb2
 from ronghe.inbox.v1 import inbox_service_pb2 as pb
 from servers.kernel import tables
 from servers.kernel.journal import COLUMNS, to_record
-from servers.kernel.statements import Statements
 from servers.kernel.stream import Refused
 from servers.kernel.times import to_micros, to_timestamp
 
@@ -79,17 +78,18 @@ def named(connection: Connection, receiver: str, sequences: Sequence[int]) -> Se
     return [_item(row) for row in connection.execute(statement)]
 
 
-def open_session(connection: Connection, receiver: str, session: str) -> None:
-    """From now on only this session may acknowledge."""
-    columns = tables.receiver.c
-    changed = connection.execute(update(tables.receiver).where(columns.name == receiver).values(session=session))
-    if changed.rowcount == 0:
-        connection.execute(tables.receiver.insert().values(name=receiver, last_sequence=0, session=session))
-
-
 def session_of(connection: Connection, receiver: str) -> str:
     """The live session; empty while there is none."""
     return connection.scalar(select(tables.receiver.c.session).where(tables.receiver.c.name == receiver)) or ""
+
+
+@dataclass(slots=True)
+class Receiver:
+    """How far an inbox is, and which session has it."""
+
+    last_sequence: int = 0
+    session: str = ""
+    changed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,34 +102,15 @@ class Acknowledgement:
     put_off: Sequence[tuple[int, int]]
     """(sequence, microseconds since 1970)"""
 
-    def store(self, connection: Connection, statements: Statements, now: int) -> None:
-        """Make it rows; raises Refused before anything is written."""
-        self._check(connection)
-        if self.sequences:
-            rows = [
-                {"acknowledged_at": now, "key_receiver": self.receiver, "key_sequence": sequence}
-                for sequence in self.sequences
-            ]
-            connection.exec_driver_sql(statements.acknowledge, rows)
-        if self.put_off:
-            rows = [
-                {"not_before": until, "key_receiver": self.receiver, "key_sequence": sequence}
-                for sequence, until in self.put_off
-            ]
-            connection.exec_driver_sql(statements.put_off, rows)
-
-    def _check(self, connection: Connection) -> None:
-        columns = tables.receiver.c
-        row = connection.execute(
-            select(columns.session, columns.last_sequence).where(columns.name == self.receiver)
-        ).one_or_none()
-        if row is None or row.session != self.session:
+    def check(self, receiver: Receiver) -> None:
+        """Raise Refused unless the session is the live one, and was sent all of them."""
+        if receiver.session != self.session:
             raise taken_over(self.receiver)
         highest = max([*self.sequences, *(sequence for sequence, _ in self.put_off)], default=0)
-        if highest > row.last_sequence:
+        if highest > receiver.last_sequence:
             raise Refused(
                 Reason.REASON_SEQUENCE_NEVER_SENT,
-                f"sequence {highest} was never sent to {self.receiver}: the last one is {row.last_sequence}",
+                f"sequence {highest} was never sent to {self.receiver}: the last one is {receiver.last_sequence}",
                 {"sequence": str(highest)},
             )
 

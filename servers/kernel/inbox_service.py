@@ -51,7 +51,7 @@ class InboxServicer:
         limit = request.limit or DEFAULT_LIMIT
         end = asyncio.get_running_loop().time() + request.wait.ToMicroseconds() / 1_000_000
         grown = asyncio.Event()
-        with self._kernel.signals.inbox(receiver, grown.set):
+        with self._kernel.signals.inbox(receiver, lambda _: grown.set()):
             while True:
                 grown.clear()
                 items = await self._fetch(receiver, limit)
@@ -75,7 +75,7 @@ class InboxServicer:
         live = await self._kernel.read(lambda connection: inbox.session_of(connection, receiver))
         if live != FETCHING:
             self._kernel.sessions.end(receiver)
-            await self._kernel.write(lambda connection: inbox.open_session(connection, receiver, FETCHING))
+            await self._kernel.open_session(receiver, FETCHING)
 
     async def _fetch(self, receiver: str, limit: int) -> list[Item]:
         now = to_micros(self._kernel.clock.now())

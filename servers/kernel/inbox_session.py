@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from google.protobuf.duration_pb2 import Duration
 
+from bridge.crash import crash_point
 from bridge.pacing import Pacer
 from clients.telemetry import SpanContext, event_span_id, hop_span_id, trace_id
 from ronghe.inbox.v1 import inbox_service_pb2 as pb
@@ -46,8 +47,9 @@ class InboxSession:
         self._changed = asyncio.Event()
         self._more = True
         """Whether there may be items that were not read yet."""
-        self._storing: set[asyncio.Task[None]] = set()
-        self._room = asyncio.Semaphore(UNSTORED_MESSAGES)
+        self._reading = False
+        self._said: asyncio.Queue[pb.OpenInboxRequest.Acknowledge] = asyncio.Queue(UNSTORED_MESSAGES)
+        self._storing = asyncio.create_task(self._store())
         self._failure: Exception | None = None
         self._ended = False
         self._pacer = Pacer()
@@ -55,7 +57,7 @@ class InboxSession:
     async def open(self) -> None:
         """Take over from an older session, here or on another replica."""
         self._kernel.sessions.take_over(self._receiver, self)
-        await self._kernel.write(lambda connection: inbox.open_session(connection, self._receiver, self.id))
+        await self._kernel.open_session(self._receiver, self.id)
 
     def fail(self, failure: Exception) -> None:
         """Let `messages` end with the failure."""
@@ -64,13 +66,13 @@ class InboxSession:
 
     async def end(self) -> None:
         """The receiver has said its last: store it, then let `messages` end."""
-        if self._storing:
-            await asyncio.wait(self._storing)
+        await self._said.join()
         self._ended = True
         self._changed.set()
 
     def close(self) -> None:
         """Forget everything; what is not acknowledged will be given again."""
+        self._storing.cancel()
         for handle in self._put_off.values():
             handle.cancel()
         self._kernel.sessions.forget(self._receiver, self)
@@ -111,9 +113,12 @@ class InboxSession:
         room = self._credit + READ_AHEAD - (self._loaded - len(self._put_off))
         if not self._more or room <= 0 or len(self._put_off) >= MAX_PUT_OFF or len(self._ready) >= self._credit:
             return
-        after, self._more = self._cursor, False
+        after, self._more, self._reading = self._cursor, False, True
         items = await self._kernel.read(lambda connection: self._read(connection, self._receiver, after, room))
-        self._more = self._more or len(items) == room
+        self._more, self._reading = self._more or len(items) == room, False
+        self._receive(items)
+
+    def _receive(self, items: Sequence[Item]) -> None:
         for item in items:
             self._cursor = item.sequence
             waiting = self._cases[item.record.case_id]
@@ -122,8 +127,13 @@ class InboxSession:
             if len(waiting) == 1:
                 self._release(item)
 
-    def _grow(self) -> None:
-        self._more = True
+    def _grow(self, items: Sequence[Item]) -> None:
+        """What comes right behind everything that was read need not be read."""
+        read_all = not self._more and not self._reading and items[0].sequence == self._cursor + 1
+        if read_all and self._loaded + len(items) <= self._credit + READ_AHEAD:
+            self._receive(items)
+        else:
+            self._more = True
         self._changed.set()
 
     def _release(self, item: Item) -> None:
@@ -150,24 +160,29 @@ class InboxSession:
     # --- what comes in ---
 
     async def acknowledge(self, message: pb.OpenInboxRequest.Acknowledge) -> None:
-        """Store what the receiver says, several messages at a time in one transaction."""
-        await self._room.acquire()
-        task = asyncio.create_task(self._store(list(message.sequences), list(message.nacks)))
-        self._storing.add(task)
-        task.add_done_callback(self._stored)
+        """Have what the receiver says stored; returns when there is room for more."""
+        await self._said.put(message)
 
-    def _stored(self, task: asyncio.Task[None]) -> None:
-        self._storing.discard(task)
-        self._room.release()
-        failure = None if task.cancelled() else task.exception()
-        if isinstance(failure, Exception):
-            self.fail(failure)
+    async def _store(self) -> None:
+        """Store what was said meanwhile together, time after time."""
+        try:
+            while True:
+                messages = [await self._said.get()]
+                while not self._said.empty():
+                    messages.append(self._said.get_nowait())
+                await self._store_all(messages)
+                for _ in messages:
+                    self._said.task_done()
+        except Exception as error:
+            self.fail(error)
 
-    async def _store(self, sequences: list[int], nacks: list[pb.Nack]) -> None:
+    async def _store_all(self, messages: Sequence[pb.OpenInboxRequest.Acknowledge]) -> None:
+        sequences = [sequence for message in messages for sequence in message.sequences]
+        nacks = [nack for message in messages for nack in message.nacks]
         now = to_micros(self._kernel.clock.now())
         put_off = [(nack.sequence, now + _micros(nack.delay)) for nack in nacks]
-        said = Acknowledgement(self._receiver, self.id, sequences, put_off)
-        await self._kernel.acknowledge(said)
+        crash_point("after-delivery")
+        await self._kernel.acknowledge(Acknowledgement(self._receiver, self.id, sequences, put_off))
         for sequence in sequences:
             self._settle(sequence)
         for nack in nacks:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from google.protobuf.message import DecodeError, Message
 from sqlalchemy import Connection, Row, select
 
 from bridge.record import Arrival, Record, parse_fact
@@ -69,16 +70,38 @@ def to_record(row: Row[Any], *, parse: bool = True) -> Record:
         recorded_at=from_micros(row.recorded_at),
         type=row.type,
         body=row.body,
-        fact=parse_fact(row.type, row.body) if parse else None,
+        fact=_fact(row) if parse else None,
         arrival=Arrival(row.arrival),
         position=row.position,
     )
+
+
+def _fact(row: Row[Any]) -> Message | None:
+    try:
+        return parse_fact(row.type, row.body)
+    except DecodeError:
+        return None  # it came before its type was known, and is none of that type
 
 
 def of_case(connection: Connection, case_id: str) -> Sequence[Record]:
     """Every record of a case, in order."""
     statement = select(*COLUMNS).where(tables.journal.c.case_id == case_id).order_by(tables.journal.c.position)
     return [to_record(row) for row in connection.execute(statement)]
+
+
+def in_order_of_taking(connection: Connection, case_id: str, records: Sequence[Record]) -> list[Record]:
+    """A case's records in the order in which its streams took them in.
+
+    One whose type was not known when it came was taken in later, or was not yet.
+    """
+    columns = tables.raw_fact.c
+    rows = connection.execute(select(columns.position, columns.met_after).where(columns.case_id == case_id))
+    met: dict[int, int | None] = {row.position: row.met_after for row in rows}
+
+    def place(record: Record) -> tuple[int, bool, int]:
+        return met.get(record.position) or record.position, record.position in met, record.position
+
+    return sorted((record for record in records if met.get(record.position, 1) is not None), key=place)
 
 
 def at_positions(connection: Connection, positions: Sequence[int]) -> Sequence[Record]:

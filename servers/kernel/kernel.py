@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar, cast
 from google.protobuf.message import Message
 from sqlalchemy import Connection, delete, select
 
+from bridge.crash import crash_point
 from bridge.ports import Arrived, Checkpoint, Cursor, StoreUnavailable, Undecodable
 from bridge.record import Record
 from clients.identity import Identity
@@ -19,13 +20,15 @@ from servers.kernel import journal, tables
 from servers.kernel.database import READERS, Database, is_outage
 from servers.kernel.inbox import Acknowledgement
 from servers.kernel.inbox_session import Sessions
+from servers.kernel.late import LateFacts, Meet
 from servers.kernel.migrate import migrate
+from servers.kernel.operator_acts import Act
 from servers.kernel.signals import Signals
 from servers.kernel.spans import record_events
 from servers.kernel.subsystem import Subsystem
 from servers.kernel.timers import Timers
-from servers.kernel.times import Clock, SystemClock, to_micros
-from servers.kernel.units import Absorb, Change, Execute, Expire, MoveCursors, Unit
+from servers.kernel.times import Clock, SystemClock
+from servers.kernel.units import Absorb, Acknowledge, Change, Execute, Expire, MoveCursors, OpenSession, Unit
 from servers.kernel.writer import Committed, Job, Writer
 
 R = TypeVar("R", bound=Message)
@@ -97,6 +100,14 @@ class Kernel:
         """Another change in a transaction of the writer; it must find out whether it can before it writes."""
         return cast("T", await self._submit([Change(change)], background=True))
 
+    async def operate(self, act: Act) -> Message:
+        """Do what an operator asks for; durable and written down on return. Raises Refused, StoreUnavailable."""
+        return cast("Message", await self._submit([act], background=False))
+
+    async def meet(self, facts: Sequence[Meet]) -> None:
+        """Let streams take in what was journaled before its type was known."""
+        await self._submit(facts, background=True)
+
     async def expire(self, timer: Expire) -> None:
         """Let a timer that is due have its effect."""
         await self._submit([timer], background=True)
@@ -107,8 +118,11 @@ class Kernel:
 
     async def acknowledge(self, said: Acknowledgement) -> None:
         """Store what a receiver says about items of its inbox. Raises Refused, StoreUnavailable."""
-        statements, now = self.writer.statements, to_micros(self.clock.now())
-        await self.write(lambda connection: said.store(connection, statements, now))
+        await self._submit([Acknowledge(said)], background=True)
+
+    async def open_session(self, receiver: str, session: str) -> None:
+        """From now on only this session may acknowledge what the receiver gets. Raises StoreUnavailable."""
+        await self._submit([OpenSession(receiver, session)], background=True)
 
     def read_here(self, query: Callable[[Connection], T]) -> T:
         """A short read on the caller's own thread. Raises StoreUnavailable."""
@@ -130,7 +144,7 @@ class Kernel:
         record_events(self.spans, committed)
         self._observe(committed)
         try:
-            self._loop.call_soon_threadsafe(self.signals.committed, committed.position, committed.receivers)
+            self._loop.call_soon_threadsafe(self.signals.committed, committed.position, committed.delivered)
         except RuntimeError:
             return  # the loop is closed: nobody waits any more
 
@@ -217,11 +231,15 @@ async def running(
     await asyncio.to_thread(migrate, database, subsystem)
     kernel = Kernel(database, subsystem, clock or SystemClock(), spans, observe)
     kernel.writer.start()
-    timers = asyncio.create_task(Timers(kernel).run())
+    late = LateFacts(kernel)
+    watching = [asyncio.create_task(work) for work in (Timers(kernel).run(), late.run())]
     try:
+        await late.meet_all()
         yield kernel
     finally:
-        timers.cancel()
-        await asyncio.gather(timers, return_exceptions=True)
+        crash_point("during-shutdown")
+        for task in watching:
+            task.cancel()
+        await asyncio.gather(*watching, return_exceptions=True)
         await asyncio.to_thread(kernel.stop)
         database.close()

@@ -6,6 +6,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import text
 
+from bridge.crash import crash_point
 from servers.kernel.database import Database
 from servers.kernel.subsystem import Subsystem
 
@@ -25,3 +26,4 @@ def migrate(database: Database, subsystem: Subsystem) -> None:
             connection.execute(text(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})"))
         config.attributes["connection"] = connection
         command.upgrade(config, "heads")
+        crash_point("during-migration")

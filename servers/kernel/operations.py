@@ -1,15 +1,21 @@
-"""OperationsService, the same on every subsystem: how its bridges and its journal are doing."""
+"""OperationsService, the same on every subsystem: how it is doing, and what operators may put right."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from google.protobuf.message import Message
 from sqlalchemy import Connection, func, select
 
 from ronghe.operations.v1 import operations_service_pb2 as pb
-from servers.kernel import journal, tables
+from servers.kernel import bridges as orders
+from servers.kernel import dead_letters, journal, operator_acts, tables
+from servers.kernel.batch import Batch
+from servers.kernel.bridges import Bridges
 from servers.kernel.kernel import Kernel
-from servers.kernel.times import to_timestamp
+from servers.kernel.operator_acts import Act
+from servers.kernel.times import to_micros, to_timestamp
 from servers.rpc.call import Call
+from servers.rpc.paging import Pages, page_of
 
 VERIFY_ROWS = 100_000
 # Rows a read holds its transaction for.
@@ -17,20 +23,24 @@ SLICE = 5_000
 
 
 class OperationsServicer:
-    """`bridges` are called for their part of the status."""
+    """`describe` adds the bridges' part to the status."""
 
     service = pb.DESCRIPTOR.services_by_name["OperationsService"]
 
     def __init__(
         self,
         kernel: Kernel,
+        pages: Pages,
+        bridges: Bridges,
         settings: Sequence[pb.GetSettingsResponse.Setting],
-        bridges: Sequence[Callable[[pb.GetBridgeStatusResponse], None]],
+        describe: Callable[[pb.GetBridgeStatusResponse], None],
         dropped_spans: Callable[[], int],
     ) -> None:
         self._kernel = kernel
-        self._settings = settings
+        self._pages = pages
         self._bridges = bridges
+        self._settings = settings
+        self._describe = describe
         self._dropped_spans = dropped_spans
 
     async def GetBridgeStatus(self, request: pb.GetBridgeStatusRequest, call: Call) -> pb.GetBridgeStatusResponse:  # noqa: N802
@@ -41,12 +51,11 @@ class OperationsServicer:
             journal_epoch=self._kernel.epoch,
             journal_position=self._kernel.signals.position,
             items_per_commit=writer.units / writer.commits if writer.commits else 0,
-            inboxes=await self._kernel.read(_inboxes),
-            parked=await self._kernel.read(_parked),
             dropped_spans=self._dropped_spans(),
+            now=to_timestamp(to_micros(self._kernel.clock.now())),
         )
-        for describe in self._bridges:
-            describe(status)
+        status.MergeFrom(await self._kernel.read(_stored))
+        self._describe(status)
         return status
 
     async def VerifyJournal(self, request: pb.VerifyJournalRequest, call: Call) -> pb.VerifyJournalResponse:  # noqa: N802
@@ -70,6 +79,69 @@ class OperationsServicer:
     async def GetSettings(self, request: pb.GetSettingsRequest, call: Call) -> pb.GetSettingsResponse:  # noqa: N802
         """The settings in force."""
         return pb.GetSettingsResponse(settings=self._settings)
+
+    # --- what was set aside ---
+
+    async def ListDeadLetters(self, request: pb.ListDeadLettersRequest, call: Call) -> pb.ListDeadLettersResponse:  # noqa: N802
+        """In the order in which they came."""
+
+        async def rows_after(key: str, limit: int) -> Sequence[pb.DeadLetter]:
+            return await self._kernel.read(
+                lambda connection: dead_letters.page(
+                    connection, request.case_id, int(key or 0), limit, settled=request.settled
+                )
+            )
+
+        page = await page_of(self._pages, request, rows_after, lambda letter: str(letter.dead_letter_id))
+        return pb.ListDeadLettersResponse(dead_letters=page.rows, next_page_token=page.next_token)
+
+    async def GetDeadLetter(self, request: pb.GetDeadLetterRequest, call: Call) -> pb.GetDeadLetterResponse:  # noqa: N802
+        """One of them, without personal data."""
+        return await self._kernel.read(lambda connection: dead_letters.shown(connection, request.dead_letter_id))
+
+    async def RedriveDeadLetter(self, request: pb.RedriveDeadLetterRequest, call: Call) -> Message:  # noqa: N802
+        """Take in what waits of its case."""
+        return await self._act(request, call, dead_letters.redrive)
+
+    async def DiscardDeadLetter(self, request: pb.DiscardDeadLetterRequest, call: Call) -> Message:  # noqa: N802
+        """Give it up."""
+        return await self._act(request, call, dead_letters.discard)
+
+    # --- the bridges ---
+
+    async def PauseBridge(self, request: pb.PauseBridgeRequest, call: Call) -> Message:  # noqa: N802
+        """Let it stand still."""
+        return await self._act(request, call, self._bridges.pause)
+
+    async def ResumeBridge(self, request: pb.ResumeBridgeRequest, call: Call) -> Message:  # noqa: N802
+        """Let it go on."""
+        return await self._act(request, call, self._bridges.resume)
+
+    async def RepublishSince(self, request: pb.RepublishSinceRequest, call: Call) -> Message:  # noqa: N802
+        """Let the relay publish again."""
+        return await self._act(request, call, self._bridges.republish)
+
+    async def ListOperatorActs(self, request: pb.ListOperatorActsRequest, call: Call) -> pb.ListOperatorActsResponse:  # noqa: N802
+        """Newest first."""
+
+        async def rows_after(key: str, limit: int) -> Sequence[pb.OperatorAct]:
+            before = int(key) if key else None
+            return await self._kernel.read(lambda connection: operator_acts.page(connection, before, limit))
+
+        page = await page_of(self._pages, request, rows_after, lambda act: str(act.act_id))
+        return pb.ListOperatorActsResponse(acts=page.rows, next_page_token=page.next_token)
+
+    async def _act(self, request: Message, call: Call, do: Callable[[Batch, Any], Message]) -> Message:
+        response = await self._kernel.operate(Act(request, call.caller, call.deadline, do))
+        self._bridges.look()
+        return response
+
+
+def _stored(connection: Connection) -> pb.GetBridgeStatusResponse:
+    """What the database says of the status."""
+    status = pb.GetBridgeStatusResponse(inboxes=_inboxes(connection), paused=orders.paused(connection))
+    dead_letters.count(connection, status)
+    return status
 
 
 def _inboxes(connection: Connection) -> list[pb.InboxStatus]:
@@ -95,8 +167,3 @@ def _inbox(row: Any) -> pb.InboxStatus:
         unacknowledged=row.count,
         oldest_since=to_timestamp(row.oldest),
     )
-
-
-def _parked(connection: Connection) -> int:
-    statement = select(func.count()).where(tables.dead_letter.c.settled_at.is_(None))
-    return connection.scalar(statement) or 0

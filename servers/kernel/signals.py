@@ -2,11 +2,15 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+
+from servers.kernel.inbox import Item
 
 # Another replica's commits are seen by looking; there is no wake-up across processes.
 LOOK_SECONDS = 1.0
+
+Grown = Callable[[Sequence[Item]], None]
 
 
 class Signals:
@@ -15,16 +19,16 @@ class Signals:
     def __init__(self, position: int) -> None:
         self.position = position
         self._grown = asyncio.Event()
-        self._inboxes: dict[str, set[Callable[[], None]]] = defaultdict(set)
+        self._inboxes: dict[str, set[Grown]] = defaultdict(set)
 
-    def committed(self, position: int, receivers: Iterable[str]) -> None:
+    def committed(self, position: int, delivered: Mapping[str, Sequence[Item]]) -> None:
         """The journal has grown, and these inboxes with it."""
         self.position = max(self.position, position)
         self._grown.set()
         self._grown = asyncio.Event()
-        for name in receivers:
+        for name, items in delivered.items():
             for grown in self._inboxes.get(name, ()):
-                grown()
+                grown(items)
 
     async def beyond(self, position: int) -> None:
         """Return when the journal is beyond the position, or when it is time to look."""
@@ -32,8 +36,8 @@ class Signals:
             await wait(self._grown, LOOK_SECONDS)
 
     @contextmanager
-    def inbox(self, receiver: str, grown: Callable[[], None]) -> Iterator[None]:
-        """Within the block `grown` is called whenever the receiver gets something."""
+    def inbox(self, receiver: str, grown: Grown) -> Iterator[None]:
+        """Within the block `grown` is called with what the receiver gets, in order; another replica's is not told."""
         self._inboxes[receiver].add(grown)
         try:
             yield

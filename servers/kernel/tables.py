@@ -4,6 +4,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Index,
     Integer,
@@ -13,6 +14,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 
 metadata = MetaData()
@@ -150,16 +152,55 @@ dead_letter = Table(
     Column("type", Text, nullable=False),
     Column("headers", Text, nullable=False, comment="JSON"),
     Column("body", LargeBinary, nullable=False),
-    Column("problem", Text, nullable=False, comment="why it was set aside; 'behind <id>' where it waits its turn"),
+    Column("digest", LargeBinary, nullable=False, server_default="", comment="SHA-256 of the body"),
+    Column("problem", Text, nullable=False, comment="why it was set aside"),
     Column("parked_at", BigInteger, nullable=False),
     Column("settled_at", BigInteger, comment="when it was redriven or discarded"),
+    Column("discarded", Boolean, nullable=False, server_default=false()),
     UniqueConstraint("source", name="dead_letter_source"),
+    Index("dead_letter_case", "case_id", "id"),
 )
-Index(
-    "dead_letter_open",
-    dead_letter.c.case_id,
-    sqlite_where=dead_letter.c.settled_at.is_(None),
-    postgresql_where=dead_letter.c.settled_at.is_(None),
+
+# What operators did, and what was refused to them.
+operator_act = Table(
+    "operator_act",
+    metadata,
+    Column("id", Position, primary_key=True, autoincrement=True),
+    Column("key", Text, comment="<caller> <command> <request id>; none where it was refused"),
+    Column("caller", Text, nullable=False),
+    Column("recorded_at", BigInteger, nullable=False),
+    Column("command", Text, nullable=False, comment="full name of the request's message"),
+    Column("request", LargeBinary, nullable=False),
+    Column("response", LargeBinary, comment="none where it was refused"),
+    Column("refusal", Text, nullable=False),
+    UniqueConstraint("key", name="operator_act_key"),
+)
+
+# Rows of the journal whose type was not known when they came.
+raw_fact = Table(
+    "raw_fact",
+    metadata,
+    Column("position", Position, primary_key=True, autoincrement=False),
+    Column("case_id", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("tried_at", BigInteger, comment="when a version that knows the type met it to its streams, or could not"),
+    Column("met_after", BigInteger, comment="the row behind which its streams took it in"),
+    Index("raw_fact_case", "case_id"),
+)
+
+
+# Reads change no case: they stand beside the journal.
+access = Table(
+    "access",
+    metadata,
+    Column("id", Position, primary_key=True, autoincrement=True),
+    Column("at", BigInteger, nullable=False, comment="microseconds since 1970 UTC"),
+    Column("caller", Text, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("case_id", Text, nullable=False),
+    Column("fields", Text, nullable=False, comment="names of the marked fields that were shown, separated by commas"),
+    Index("access_case", "case_id", "id"),
+    Index("access_caller", "caller", "id"),
 )
 
 

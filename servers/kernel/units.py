@@ -5,11 +5,12 @@ import json
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from google.protobuf.message import Message
 from sqlalchemy import Connection, select
 
+from bridge.crash import crash_point
 from bridge.ports import Arrived, Cursor, Undecodable
 from bridge.record import Record
 from clients.identity import Identity
@@ -17,6 +18,8 @@ from clients.telemetry import SpanContext
 from ronghe.error.v1.reason_pb2 import Reason
 from servers.kernel import journal, tables
 from servers.kernel.batch import Batch, LiveStream
+from servers.kernel.inbox import Acknowledgement
+from servers.kernel.parking import objection, problem_of, to_row
 from servers.kernel.statements import Statements
 from servers.kernel.stream import Facts, Refused, Scope, StreamKey
 from servers.kernel.times import to_micros
@@ -122,7 +125,7 @@ class Absorb:
         """Take it in, unless it is known, or must be set aside."""
         if isinstance(self.item, Undecodable):
             self._park(batch, self.item.error)
-        elif not batch.knows(self.item.record):
+        elif not (batch.knows(self.item.record) or batch.was_set_aside(self.item.record)):
             self._take(batch, self.item.record)
 
     def _take(self, batch: Batch, record: Record) -> None:
@@ -132,22 +135,18 @@ class Absorb:
         if record.case_id in batch.parked_cases:
             self._park(batch, "waits behind an earlier record of its case that was set aside")
             return
-        for key in keys:
-            live = batch.stream(key)
-            if not live.rules.may_say(live.state, record):
-                self._park(batch, f"{record.origin} may not say {record.type} about {key}")
-                return
+        problem = objection(batch, record, keys)
+        if problem:
+            self._park(batch, problem)
+            return
         batch.take_in(record, keys, self.started_at)
 
     def fail(self, batch: Batch, error: Exception) -> None:
         """Poison stops only its own case: it is set aside, with a description and without its contents."""
-        self._park(batch, f"{type(error).__name__} while it was taken in")
+        self._park(batch, problem_of(error))
 
     def _park(self, batch: Batch, problem: str) -> None:
-        row = _parked_bytes(self.item) if isinstance(self.item, Undecodable) else _parked_record(self.item.record)
-        batch.parked.append(row | {"source": self.item.source, "problem": problem, "parked_at": to_micros(batch.now)})
-        if row["case_id"]:
-            batch.parked_cases.add(row["case_id"])
+        batch.park(to_row(self.item, problem))
 
 
 @dataclass(eq=False)
@@ -195,6 +194,7 @@ class Expire:
         ).one_or_none()
         if row is None or row.due_at > to_micros(batch.now):
             return
+        crash_point("timer-due")
         live = batch.stream(self.key)
         (cause,) = live.last_cause
         scope = batch.scope_after(cause, self.key)
@@ -206,6 +206,45 @@ class Expire:
 
     def fail(self, batch: Batch, error: Exception) -> object:
         """The timer stays, and is tried again."""
+        raise error
+
+
+@dataclass(eq=False)
+class OpenSession:
+    """A session takes an inbox over."""
+
+    receiver: str
+    session: str
+
+    def expects(self, batch: Batch) -> Iterable[StreamKey]:
+        """No stream."""
+        return ()
+
+    def apply(self, batch: Batch) -> None:
+        """Do it."""
+        batch.open_session(self.receiver, self.session)
+
+    def fail(self, batch: Batch, error: Exception) -> object:
+        """The receiver gets the error."""
+        raise error
+
+
+@dataclass(eq=False)
+class Acknowledge:
+    """What a receiver says about items of its inbox."""
+
+    said: Acknowledgement
+
+    def expects(self, batch: Batch) -> Iterable[StreamKey]:
+        """No stream."""
+        return ()
+
+    def apply(self, batch: Batch) -> None:
+        """Take it, where the session is the live one."""
+        batch.acknowledge(self.said)
+
+    def fail(self, batch: Batch, error: Exception) -> object:
+        """The receiver gets the error."""
         raise error
 
 
@@ -226,33 +265,3 @@ class Change(Generic[T]):
     def fail(self, batch: Batch, error: Exception) -> object:
         """The caller gets the error."""
         raise error
-
-
-def _parked_record(record: Record) -> dict[str, Any]:
-    envelope = {
-        "stream": record.stream,
-        "version": record.version,
-        "causes": [str(cause) for cause in record.causes],
-        "recorded_at": to_micros(record.recorded_at),
-        "arrival": int(record.arrival),
-    }
-    return {
-        "case_id": record.case_id,
-        "event_id": str(record.event_id),
-        "origin": record.origin,
-        "type": record.type,
-        "headers": json.dumps(envelope),
-        "body": record.body,
-    }
-
-
-def _parked_bytes(item: Undecodable) -> dict[str, Any]:
-    headers = {name: value.decode("utf-8", "backslashreplace") for name, value in item.headers}
-    return {
-        "case_id": item.case_id,
-        "event_id": headers.get("ce_id", ""),
-        "origin": headers.get("ce_source", ""),
-        "type": headers.get("ce_type", ""),
-        "headers": json.dumps(headers),
-        "body": item.value,
-    }

@@ -4,24 +4,26 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from bridge.crash import crash_point
 from bridge.pacing import Pacer
 from bridge.ports import StoreUnavailable
 from clients.faults import fault
 from ronghe.error.v1.reason_pb2 import Reason
 from servers.kernel.batch import Batch, Taken
 from servers.kernel.database import Database, is_outage
+from servers.kernel.inbox import Item
 from servers.kernel.statements import Statements
 from servers.kernel.stream import Refused
 from servers.kernel.subsystem import Subsystem
 from servers.kernel.times import Clock
-from servers.kernel.units import Absorb, Execute, Unit
+from servers.kernel.units import Absorb, Acknowledge, Execute, Unit
 
 log = structlog.get_logger()
 
@@ -44,7 +46,8 @@ class Committed:
 
     position: int
     taken: Sequence[Taken]
-    receivers: frozenset[str]
+    delivered: Mapping[str, Sequence[Item]]
+    """By receiver."""
     units: int
     finished_at: int
     """Nanoseconds since 1970."""
@@ -156,19 +159,21 @@ class Writer:
             self._prefetch(batch, jobs)
             answers: Answers = [(job.future, _outcome(job, batch, failed)) for job in jobs]
             batch.write()
+            crash_point("before-commit")
+        crash_point("after-commit")
         return answers, self._committed(batch, sum(len(job.units) for job in jobs))
 
     def _open(self, connection: Connection) -> Batch:
-        epoch, position, last_hash = self._database.lock_head(connection)
+        head = connection.exec_driver_sql(self.statements.lock_head).one()
         return Batch(
             connection=connection,
             database=self._database,
             statements=self.statements,
             subsystem=self._subsystem,
             now=self._clock.now(),
-            epoch=epoch,
-            position=position,
-            hash=last_hash,
+            epoch=head.epoch,
+            position=head.position,
+            hash=head.hash,
         )
 
     def _prefetch(self, batch: Batch, jobs: list[Job]) -> None:
@@ -177,10 +182,11 @@ class Writer:
         batch.load_requests(unit.key for unit in units if isinstance(unit, Execute))
         batch.load_events(records)
         batch.load_parked(record.case_id for record in records)
+        batch.load_receivers(unit.said.receiver for unit in units if isinstance(unit, Acknowledge))
         batch.load(key for unit in units for key in unit.expects(batch))
 
     def _committed(self, batch: Batch, units: int) -> Committed:
-        return Committed(batch.position, batch.taken, frozenset(batch.deliveries), units, time.time_ns())
+        return Committed(batch.position, batch.taken, batch.delivered, units, time.time_ns())
 
     def _recover(self, jobs: list[Job], error: Exception) -> None:
         """The database failed, or refused a row: wait for it, or find the job by halving."""

@@ -22,6 +22,7 @@ class MeshSettings(BaseSettings):
     port_base: int = Field(default=7100, ge=0, le=65400, description="intake +1 ...; 0 for any free ports")
     intakes: tuple[str, ...] = Field(default=("yukuaiban",), description="intake systems to make certificates for")
     sampling: float = Field(default=1.0, ge=0, le=1, description="share of cases that are traced")
+    longest_pause: float = Field(default=30.0, gt=0, description="seconds before what keeps dying is restarted")
 
 
 def load_settings(data: Path | None, port_base: int | None) -> MeshSettings:

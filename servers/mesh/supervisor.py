@@ -41,6 +41,7 @@ class Keeper:
     """Keeps one child running until it is told to stop."""
 
     child: Child
+    longest_pause: float = LONGEST_PAUSE
     on_restart: Callable[[], None] | None = None
     """Called when the child runs again, with another pid."""
     process: asyncio.subprocess.Process | None = None
@@ -109,7 +110,7 @@ class Keeper:
                 self._pause = FIRST_PAUSE
             log.warning("supervisor.restarts", child=self.child.name, status=status, seconds=self._pause)
             await asyncio.sleep(self._pause)
-            self._pause = min(self._pause * 2, LONGEST_PAUSE)
+            self._pause = min(self._pause * 2, self.longest_pause)
             self.restarts += 1
             self.process = await self._spawn()
             if self.on_restart:

@@ -60,7 +60,8 @@ async def _start_kafka(settings: MeshSettings, ports: Ports, authority: Authorit
             return False
         return True
 
-    keepers["kafka"] = Keeper(Child("kafka", command, {}, settings.data / "log" / "kafka.log", is_ready))
+    child = Child("kafka", command, {}, settings.data / "log" / "kafka.log", is_ready)
+    keepers["kafka"] = Keeper(child, settings.longest_pause)
     await keepers["kafka"].start()
     await asyncio.to_thread(_ensure_topic, admin)
 
@@ -78,7 +79,7 @@ async def _start_subsystems(settings: MeshSettings, ports: Ports, keepers: dict[
     except CredentialsError as error:
         raise MeshError(f"{error}; delete {settings.data / 'pki'} to have all made anew") from error
     for name in SUBSYSTEMS:
-        keepers[name] = Keeper(_subsystem(name, settings, ports, operator))
+        keepers[name] = Keeper(_subsystem(name, settings, ports, operator), settings.longest_pause)
     await asyncio.gather(*(keepers[name].start() for name in SUBSYSTEMS))
 
 

@@ -134,7 +134,11 @@ def _server_credentials(credentials: Credentials) -> grpc.ServerCredentials:
         log.info("rpc.certificate_renewed", expires_at=found.expires_at.isoformat())
         return _configuration(found)
 
-    return grpc.dynamic_ssl_server_credentials(_configuration(credentials), renewed, require_client_authentication=True)
+    return grpc.dynamic_ssl_server_credentials(
+        _configuration(credentials),
+        renewed,  # type: ignore[arg-type] # None means as before, which grpc's stubs do not say
+        require_client_authentication=True,
+    )
 
 
 def _configuration(credentials: Credentials) -> grpc.ServerCertificateConfiguration:

@@ -1,5 +1,6 @@
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import get_args
 from uuid import UUID
 
 from confluent_kafka import KafkaError, Message, Producer
@@ -7,6 +8,7 @@ from confluent_kafka import KafkaError, Message, Producer
 from clients.demo.plan import Desk, Ending
 from clients.identity import Identity
 from ronghe.event.v1 import event_pb2
+from servers.collaboration.facts import SaidByCenter
 from tests.e2e.drive import Mesh, play, stories
 from tests.e2e.topic import TOPIC, access, consumer, header, headers, read_topic
 
@@ -84,14 +86,16 @@ def _assert_is_cloud_event(message: Message) -> None:
     assert header(message, "content-type") == "application/protobuf"
     case_id = (message.key() or b"").decode()
     assert str(UUID(case_id)) == case_id
-    assert header(message, "ce_subject").endswith(case_id)
+    kind, _, name = header(message, "ce_subject").partition("/")
+    assert name.endswith(case_id) or kind in ("collaboration", "task")
     assert header(message, "traceparent").split("-")[1] == UUID(case_id).hex
     kind = header(message, "ce_type")
     fact = getattr(event_pb2, kind.removeprefix("ronghe.event.v1."))()
     fact.ParseFromString(message.value() or b"")
     assert fact.HasField("occurred_at")
-    said_by = "intake-01" if kind.rpartition(".")[2] in SAID_BY_INTAKE else "department-01"
-    assert header(message, "ce_source") == said_by
+    assert header(message, "ce_source") == SAID_BY.get(kind.rpartition(".")[2], "department-01")
 
 
-SAID_BY_INTAKE = ("Submitted", "Supplemented", "WithdrawalRequested")
+SAID_BY = dict.fromkeys(("Submitted", "Supplemented", "WithdrawalRequested"), "intake-01") | {
+    fact.__name__: "governance-01" for fact in get_args(SaidByCenter)
+}

@@ -3,7 +3,7 @@ import time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.pacing import BUSY_ITEMS, Pacer
+from bridge.pacing import BUSY_ITEMS, FULL_ITEMS, LONGEST, Pacer
 
 
 def paced(*passes: int, seconds: float = 60.0) -> Pacer:
@@ -22,9 +22,15 @@ def test_while_there_is_little_to_do_nothing_waits(passes: list[int]) -> None:
     assert paced(*passes).delay() == 0
 
 
-@given(st.integers(int(BUSY_ITEMS) + 1, 1000))
-def test_once_batches_are_full_the_next_pass_waits_its_time(items: int) -> None:
+@given(st.integers(int(BUSY_ITEMS) + 1, int(FULL_ITEMS)))
+def test_once_batches_are_worth_it_the_next_pass_waits_its_time(items: int) -> None:
     assert 59 < paced(*[items] * 50).delay() <= 60
+
+
+@given(st.integers(int(FULL_ITEMS) + 1, 1000))
+def test_the_fuller_they_are_the_longer_it_waits_up_to_a_bound(items: int) -> None:
+    assert 60 < paced(*[items] * 50).delay() <= 60 * LONGEST
+    assert paced(*[1000] * 50).delay() > 60 * LONGEST - 1
 
 
 def test_after_a_burst_it_works_at_once_again() -> None:

@@ -10,13 +10,13 @@ from cryptography import x509
 
 from clients import renewal
 from clients.errors import RongheError
-from tests.unit.rpc_support import ORGAN, SERVER, Authority, SpanList, ToyCatalog
+from tests.unit.rpc_support import ORGAN, SERVER, ToyCatalog
 from tests.unit.rpc_wrapper_test import Mesh, authority, get_item, mesh, spans  # noqa: F401 - fixtures
 
 SHORT = timedelta(seconds=2)
 
 
-def served_certificate(mesh: Mesh) -> x509.Certificate:
+def served_certificate(mesh: Mesh) -> x509.Certificate:  # noqa: F811 - no fixture here
     """The certificate that the server shows in a handshake now."""
     folder = mesh.authority.pki
     context = ssl.create_default_context(cafile=str(folder / "ca.pem"))
