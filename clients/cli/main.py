@@ -52,7 +52,7 @@ CATALOG = (catalog.catalog_app, preview.app)
 
 def build() -> typer.Typer:
     """The whole command."""
-    app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+    app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
     app.callback()(remember)
     for part in TOP:
         app.add_typer(part)
