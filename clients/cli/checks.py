@@ -131,16 +131,16 @@ def _parked(name: str, letters: Sequence[pb.DeadLetter]) -> Iterator[Finding]:
     helps = f"ronghe dead-letters list --at {name}"
     for case_id, letter in list(first.items())[:MOST_NAMED]:
         count = sum(each.case_id == case_id for each in letters)
-        found = f"stands still since {moment(letter.parked_at)}, {count} records wait: {letter.problem}"
+        found = f"{case_id} stands still since {moment(letter.parked_at)}, {count} records wait: {letter.problem}"
         number = f"{name}/{letter.dead_letter_id}"
-        yield Finding(Level.FAIL, f"{name}: case {case_id}", found, f"ronghe dead-letters show {number}")
+        yield Finding(Level.FAIL, f"{name}: stuck case", found, f"ronghe dead-letters show {number}")
     if len(first) > MOST_NAMED:
-        yield Finding(Level.FAIL, f"{name}: cases", f"{len(first) - MOST_NAMED} more stand still", helps)
+        yield Finding(Level.FAIL, f"{name}: stuck cases", f"{len(first) - MOST_NAMED} more stand still", helps)
     if nameless is not None:
         found = f"records that name no case were set aside: {nameless.problem}"
         yield Finding(Level.WARN, f"{name}: dead letters", found, helps)
     if not letters:
-        yield Finding(Level.OK, f"{name}: cases", "none stands still")
+        yield Finding(Level.OK, f"{name}: stuck cases", "none")
 
 
 def check_certificates(found: Sequence[Certificate], now: datetime) -> Iterator[Finding]:

@@ -34,8 +34,7 @@ async def doctor(acting: Acting) -> None:
     if acting.json:
         show_plain_json([_to_json(finding) for finding in findings])
     else:
-        lines = [(each.level.name.lower(), each.subject, each.found, each.helps) for each in findings]
-        show([rows(table("", "what", "found", "see, or do", whole=("see, or do",)), lines)])
+        show([rows(table("", "what", "found", whole=("what",)), map(_line, findings))])
     raise typer.Exit(int(worst(findings)))
 
 
@@ -72,6 +71,11 @@ def _machine(acting: Acting) -> list[Finding]:
     if acting.data.exists():
         found.append(check_disk(shutil.disk_usage(acting.data).free))
     return found
+
+
+def _line(finding: Finding) -> tuple[str, str, str]:
+    helps = f"\n{finding.helps}" if finding.helps else ""
+    return finding.level.name.lower(), finding.subject, f"{finding.found}{helps}"
 
 
 def _to_json(finding: Finding) -> dict[str, str]:

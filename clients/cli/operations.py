@@ -61,7 +61,7 @@ async def acts(
     elif not any(answer.acts for answer in answers.values()):
         show(["no operator has acted"])
     else:
-        show([rows(table("when", "at", "act", "on", "officer", "because", "refused"), _acts(answers))])
+        show([rows(table("when", "at", "act", "officer", "because"), _acts(answers))])
 
 
 def _acts(answers: Mapping[str, pb.ListOperatorActsResponse]) -> Iterator[tuple[object, ...]]:
@@ -71,8 +71,9 @@ def _acts(answers: Mapping[str, pb.ListOperatorActsResponse]) -> Iterator[tuple[
         request = getattr(pb, kind)()
         act.request.Unpack(request)
         officer = f"{request.actor.id} {request.actor.name}"
-        command = kind.removesuffix("Request")
-        yield instant(act.recorded_at), name, command, _subject(request), officer, request.reason, act.refusal
+        what = f"{kind.removesuffix('Request')} {_subject(request)}"
+        refused = f"\nrefused, {act.refusal}" if act.refusal else ""
+        yield instant(act.recorded_at), name, what, officer, f"{request.reason}{refused}"
 
 
 def _subject(request: object) -> str:

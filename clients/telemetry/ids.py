@@ -2,16 +2,14 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 from uuid import UUID
 
 SpanKind = Literal["internal", "server", "client", "producer", "consumer"]
 
 
-@dataclass(frozen=True, slots=True)
-class SpanContext:
+class SpanContext(NamedTuple):
     """Names a span: 128-bit trace id, 64-bit span id."""
 
     trace_id: int
@@ -37,6 +35,7 @@ class SpanSink(Protocol):
         """Hand a finished span over; never blocks."""
 
 
+@lru_cache(4096)
 def trace_id(case_id: str) -> int:
     """The trace of a case is the case's id."""
     return UUID(case_id).int

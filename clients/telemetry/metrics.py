@@ -1,5 +1,6 @@
 """Metrics of a process: named once, sent by OTLP where that is configured, readable in the process always."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
 from opentelemetry.metrics import CallbackOptions, Observation
@@ -47,8 +48,8 @@ class Metrics:
     def committed(self, units: int, event_types: Iterable[str]) -> None:
         """A transaction has committed."""
         self._batches.record(units)
-        for name in event_types:
-            self._events.add(1, {"ronghe.event.type": name})
+        for name, count in Counter(event_types).items():
+            self._events.add(count, {"ronghe.event.type": name})
 
     def gauge(self, name: str, unit: str, description: str, read: Callable[[], Mapping[str, float]]) -> None:
         """A figure that is looked up when metrics are collected, by label; "" for the only one."""

@@ -108,7 +108,8 @@ class Batch:
                 self._revive(self.streams[f"{kind}/{row.id}"], row)
 
     def _revive(self, live: LiveStream, row: Any) -> None:
-        live.key = replace(live.key, case_id=row.case_id)
+        if live.key.case_id != row.case_id:
+            live.key = replace(live.key, case_id=row.case_id)
         live.version, live.last_event_id = row.version, row.last_event_id
         live.indexed = tuple(getattr(row, name) for name in self.statements.streams[live.key.kind].indexed)
         live.state.ParseFromString(row.snapshot)

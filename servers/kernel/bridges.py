@@ -130,8 +130,8 @@ class Bridges:
 
 
 def name_of(bridge: "pb.Bridge.ValueType") -> str:
-    """For example "inbox_source"."""
-    return pb.Bridge.Name(bridge).removeprefix("BRIDGE_").lower()
+    """For example "inbox-source"."""
+    return pb.Bridge.Name(bridge).removeprefix("BRIDGE_").lower().replace("_", "-")
 
 
 def paused(connection: Connection) -> Sequence[pb.PausedBridge]:

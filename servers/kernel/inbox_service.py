@@ -65,8 +65,8 @@ class InboxServicer:
         receiver, sequences = str(call.caller), list(request.sequences)
         now = to_micros(self._kernel.clock.now())
         put_off = [(nack.sequence, now + nack.delay.ToMicroseconds()) for nack in request.nacks]
-        items = await self._kernel.read(lambda connection: inbox.named(connection, receiver, sequences))
         await self._kernel.acknowledge(Acknowledgement(receiver, FETCHING, sequences, put_off))
+        items = await self._kernel.read(lambda connection: inbox.named(connection, receiver, sequences))
         for item in items:
             delivered(self._kernel, receiver, item)
         return pb.AckInboxResponse()

@@ -3,8 +3,9 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Generic, Protocol, TypeVar
 
 from google.protobuf.message import Message
@@ -31,7 +32,7 @@ class Unit(Protocol):
     """One piece of work in a batch."""
 
     def expects(self, batch: Batch) -> Iterable[StreamKey]:
-        """The streams it will most likely need: they are loaded together."""
+        """The streams it will most likely need: they are loaded together. Called before it is applied, each time."""
 
     def apply(self, batch: Batch) -> object:
         """Do it in memory; its result is answered after the commit. Refused: nothing was appended."""
@@ -50,15 +51,17 @@ class Execute:
     """time.monotonic() at which the caller gives up."""
     call: SpanContext | None
     started_at: int = field(default_factory=time.time_ns)
+    _expected: Sequence[StreamKey] = ()
 
-    @property
+    @cached_property
     def key(self) -> str:
         """What makes a request the same request, by a unary call or in bulk."""
         return f"{self.caller} {self.command.DESCRIPTOR.name} {self.command.request_id}"  # type: ignore[attr-defined]
 
     def expects(self, batch: Batch) -> Iterable[StreamKey]:
         """The stream the command is for."""
-        return [batch.subsystem.stream_for(self.command).target(self.command, batch.scope(self.caller))]
+        self._expected = [batch.subsystem.stream_for(self.command).target(self.command, batch.scope(self.caller))]
+        return self._expected
 
     def apply(self, batch: Batch) -> Message:
         """Decide it, or give a repeated request its first answer."""
@@ -69,8 +72,8 @@ class Execute:
         before = batch.requests.get(self.key)
         if before is not None:
             return rules.reply(self.command, self._caused(batch, digest, *before))
-        scope = batch.scope(self.caller)
-        live = batch.stream(rules.target(self.command, scope))
+        (target,), scope = self._expected, batch.scope(self.caller)
+        live = batch.stream(target)
         facts = self._decide(batch, live, scope)
         records = batch.append(live, facts, live.last_cause, scope, self.call, self.started_at)
         self._remember(batch, digest, records)
@@ -111,6 +114,7 @@ class Absorb:
 
     item: Arrived | Undecodable
     started_at: int = field(default_factory=time.time_ns)
+    _expected: Sequence[StreamKey] = ()
 
     @property
     def record(self) -> Record | None:
@@ -119,7 +123,8 @@ class Absorb:
 
     def expects(self, batch: Batch) -> Iterable[StreamKey]:
         """The streams it concerns."""
-        return batch.subsystem.concerned(self.record) if self.record else []
+        self._expected = batch.subsystem.concerned(self.record) if self.record else ()
+        return self._expected
 
     def apply(self, batch: Batch) -> None:
         """Take it in, unless it is known, or must be set aside."""
@@ -129,7 +134,7 @@ class Absorb:
             self._take(batch, self.item.record)
 
     def _take(self, batch: Batch, record: Record) -> None:
-        keys = batch.subsystem.concerned(record)
+        keys = self._expected
         if record.fact is not None and not keys:
             return
         if record.case_id in batch.parked_cases:

@@ -7,6 +7,7 @@ the first day is not counted; where the last day is a day off, the next day that
 
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
+from functools import lru_cache
 
 from google.type.date_pb2 import Date
 
@@ -27,26 +28,37 @@ def due_date(start: Date, limit: Limit, pauses: Sequence[Pause], calendar: Calen
 
     ValueError for a unit other than working or calendar days.
     """
-    days = _Days(to_date(start), pauses, calendar)
-    match limit.unit:
+    closed = tuple((to_date(getattr(pause, "from")), to_date(pause.to)) for pause in pauses if pause.HasField("to"))
+    last, rule, provisional = _end(to_date(start), limit.unit, limit.value, closed, calendar)
+    return DueDate(date=to_message(last), provisional=provisional, rule=rule)
+
+
+# Most cases of a day end on few days.
+@lru_cache(1024)
+def _end(
+    start: date, unit: "Limit.Unit.ValueType", value: int, closed: tuple[tuple[date, date], ...], calendar: Calendar
+) -> tuple[date, str, bool]:
+    """The last day, the rule that set it, and whether a year on the way is not published yet."""
+    days = _Days(start, closed, calendar)
+    match unit:
         case Limit.UNIT_WORKING_DAY:
-            return days.due(days.working(limit.value), WORKING_DAYS)
+            last, rule = days.working(value), WORKING_DAYS
         case Limit.UNIT_NATURAL_DAY:
-            last = days.counted(limit.value)
-            moved = days.next_working(last) if limit.value else last
-            return days.due(moved, CALENDAR_DAYS if moved == last else MOVED_TO_WORKING_DAY)
+            counted = days.counted(value)
+            last = days.next_working(counted) if value else counted
+            rule = CALENDAR_DAYS if last == counted else MOVED_TO_WORKING_DAY
         case _:
-            raise ValueError(f"a limit in {Limit.Unit.Name(limit.unit)} cannot be counted in days")
+            raise ValueError(f"a limit in {Limit.Unit.Name(unit)} cannot be counted in days")
+    return last, rule, not all(calendar.is_known(date(year, 1, 1)) for year in range(start.year, last.year + 1))
 
 
 class _Days:
     """Counts days from a start."""
 
-    def __init__(self, start: date, pauses: Sequence[Pause], calendar: Calendar) -> None:
+    def __init__(self, start: date, pauses: Sequence[tuple[date, date]], calendar: Calendar) -> None:
         self._start = start
+        self._pauses = pauses
         self._calendar = calendar
-        closed = [pause for pause in pauses if pause.HasField("to")]
-        self._pauses = [(to_date(getattr(pause, "from")), to_date(pause.to)) for pause in closed]
 
     def working(self, count: int) -> date:
         """The last of so many working days."""
@@ -61,12 +73,6 @@ class _Days:
         while self._paused(day) or not self._calendar.is_working_day(day):
             day += DAY
         return day
-
-    def due(self, last: date, rule: str) -> DueDate:
-        """The date with its rule; provisional where a year on the way is not published yet."""
-        years = range(self._start.year, last.year + 1)
-        known = all(self._calendar.is_known(date(year, 1, 1)) for year in years)
-        return DueDate(date=to_message(last), provisional=not known, rule=rule)
 
     def _last(self, count: int, days: Iterator[date]) -> date:
         last = self._start

@@ -11,7 +11,7 @@ ZONE = ZoneInfo("Asia/Shanghai")
 
 def legal_date(moment: Timestamp) -> Date:
     """The day of a moment in the deployment's zone."""
-    return legal_day(moment.ToDatetime(UTC))
+    return to_message(datetime.fromtimestamp(moment.seconds, ZONE).date())
 
 
 def legal_day(moment: datetime) -> Date:

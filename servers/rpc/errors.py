@@ -20,8 +20,10 @@ from servers.kernel.stream import Refused
 
 DOMAIN = "ronghe"
 PREFIX = "REASON_"
-# A status travels in trailing metadata, for which many clients allow 8 KiB.
+# A status travels in trailing metadata, for which many clients allow 8 KiB; its texts may quote what the caller sent.
 MAX_VIOLATIONS = 20
+MAX_VIOLATION_BYTES = 3500
+MAX_TEXT_BYTES = 600
 
 log = structlog.get_logger()
 
@@ -101,7 +103,7 @@ def to_status(error: Exception, method: str) -> status_pb2.Status:
 async def abort(context: grpc.aio.ServicerContext[Any, Any], error: Exception, method: str) -> NoReturn:
     """End the call with the error's code, its status as a detail, and the word on retries; raises."""
     refused = _refusal(error, method)
-    await context.abort(TABLE[refused.reason].code, refused.message, trailing_metadata(refused))
+    await context.abort(TABLE[refused.reason].code, _cut(refused.message), trailing_metadata(refused))
 
 
 def trailing_metadata(refused: Refused) -> tuple[tuple[str, str | bytes], ...]:
@@ -155,7 +157,7 @@ def _bug(error: Exception, method: str) -> Refused:
 
 def _status(refused: Refused) -> status_pb2.Status:
     row = TABLE[refused.reason]
-    status = status_pb2.Status(code=row.code.value[0], message=refused.message)
+    status = status_pb2.Status(code=row.code.value[0], message=_cut(refused.message))
     for detail in _details(refused, row):
         status.details.add().Pack(detail)
     return status
@@ -163,9 +165,8 @@ def _status(refused: Refused) -> status_pb2.Status:
 
 def _details(refused: Refused, row: Row) -> list[Message]:
     reason = reason_name(refused.reason)
-    details: list[Message] = [
-        error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN, metadata=dict(refused.metadata))
-    ]
+    metadata = {name: _cut(value) for name, value in refused.metadata.items()}
+    details: list[Message] = [error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN, metadata=metadata)]
     if refused.violations:
         details.append(_bad_request(refused))
     if row.retry_after is not None:
@@ -176,9 +177,15 @@ def _details(refused: Refused, row: Row) -> list[Message]:
 
 
 def _bad_request(refused: Refused) -> error_details_pb2.BadRequest:
-    return error_details_pb2.BadRequest(
-        field_violations=[
-            error_details_pb2.BadRequest.FieldViolation(field=violation.field, description=violation.description)
-            for violation in refused.violations[:MAX_VIOLATIONS]
-        ]
-    )
+    """As many violations as fit, and always the first."""
+    shown, room = error_details_pb2.BadRequest(), MAX_VIOLATION_BYTES
+    for violation in refused.violations[:MAX_VIOLATIONS]:
+        if room > 0:
+            added = shown.field_violations.add(field=_cut(violation.field), description=_cut(violation.description))
+            room -= added.ByteSize()
+    return shown
+
+
+def _cut(text: str) -> str:
+    content = text.encode()
+    return text if len(content) <= MAX_TEXT_BYTES else content[:MAX_TEXT_BYTES].decode(errors="ignore") + "…"

@@ -1,8 +1,6 @@
 """How many calls may be in progress: overload is refused at the door, not by timeouts or memory."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NoReturn
 
 from ronghe.error.v1.reason_pb2 import Reason
@@ -19,19 +17,17 @@ class Admission:
         self._idle = asyncio.Event()
         self._idle.set()
 
-    @contextmanager
-    def admitted(self) -> Iterator[None]:
-        """Count the call while it lasts; raises Refused when there are too many, or none is taken any more."""
+    def __enter__(self) -> None:
+        """Count a call while it lasts; raises Refused when there are too many, or none is taken any more."""
         if self.closed or self.in_progress >= self.limit:
             self._refuse()
         self.in_progress += 1
         self._idle.clear()
-        try:
-            yield
-        finally:
-            self.in_progress -= 1
-            if self.in_progress == 0:
-                self._idle.set()
+
+    def __exit__(self, *_: object) -> None:
+        self.in_progress -= 1
+        if self.in_progress == 0:
+            self._idle.set()
 
     def close(self) -> None:
         """Take nothing more."""

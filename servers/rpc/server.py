@@ -17,11 +17,12 @@ from ronghe.error.v1.reason_pb2 import Reason
 from servers.kernel.stream import Refused
 from servers.rpc.errors import abort
 from servers.rpc.overload import Admission
+from servers.rpc.validation import MAX_BODY
 from servers.rpc.wrapper import Handler, Observer, Servicer, Wrapper
 
-# A message is an application or a batch of acknowledgements; an event is at most 256 KiB.
-MAX_MESSAGE = 1024 * 1024
-# Beyond its own bound grpc answers a bare CANCELLED: ours must be the smaller one.
+# Beyond its own bound grpc gives no reason: ours must be the smaller one.
+MAX_MESSAGE = 4 * MAX_BODY
+# As above; here grpc answers a bare CANCELLED.
 MAX_PENDING = 20_000
 FLUSH = 0.5
 

@@ -9,8 +9,12 @@ from protovalidate import Validator
 
 from ronghe.error.v1.reason_pb2 import Reason
 from servers.kernel.stream import FieldViolation, Refused
+from servers.rpc.wellformed import malformed
 
 M = TypeVar("M", bound=Message)
+
+# An application or a batch of acknowledgements; an event is at most 256 KiB.
+MAX_BODY = 1024 * 1024
 
 
 @cache
@@ -20,16 +24,25 @@ def _validator() -> Validator:
 
 
 def parse(message_class: type[M], body: bytes) -> M:
-    """The message of these bytes; raises Refused when they are none."""
+    """The message of these bytes; raises Refused when they are none, or too many."""
+    if len(body) > MAX_BODY:
+        raise Refused(
+            Reason.REASON_TOO_LARGE,
+            f"the request has {len(body)} bytes, at most {MAX_BODY} are allowed: send less in one",
+        )
     try:
         return message_class.FromString(body)
     except DecodeError as error:
-        raise Refused(Reason.REASON_INVALID_FIELD, f"the bytes are no {message_class.DESCRIPTOR.full_name}") from error
+        name = message_class.DESCRIPTOR.full_name
+        raise Refused(
+            Reason.REASON_INVALID_FIELD,
+            f"the bytes are no {name}: encode it by the contract, with every string in UTF-8",
+        ) from error
 
 
 def validate(message: Message) -> None:
     """Raise Refused where a rule is broken: fields and rules are named, never a value."""
-    violations = [
+    violations = malformed(message) or [
         FieldViolation(_path(violation.proto.field), violation.proto.message)
         for violation in _validator().collect_violations(message)
     ]

@@ -3,7 +3,7 @@
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, TypeVar
@@ -26,7 +26,8 @@ from servers.rpc.requests import Requests
 from servers.rpc.spans import ServerSpan
 from servers.rpc.validation import parse, validate
 
-M = TypeVar("M", bound=Message)
+T = TypeVar("T")
+Work = Callable[[Call], Awaitable[T]]
 Context = grpc.aio.ServicerContext[Any, Any]
 # grpc's own class is generic for the type checker only.
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -107,23 +108,29 @@ class Wrapper:
 
     def _unary(self, method: Method) -> Callable[..., Any]:
         async def answer(body: bytes, context: Context) -> Message:
-            async with self._answering(method, context, self._calls, DEFAULT_DEADLINE) as call, _within(call):
+            async def work(call: Call) -> Message:
                 response: Message = await method.function(method.read(body), call)
                 return response
+
+            # At a caller's own deadline grpc itself cancels the call.
+            timed = work if context.time_remaining() is not None else _within(DEFAULT_DEADLINE, work)
+            return await self._answer(method, context, self._calls, DEFAULT_DEADLINE, timed)
 
         return answer
 
     def _stream(self, method: Method) -> Callable[..., Any]:
         async def answer(bodies: AsyncIterator[bytes], context: Context) -> None:
-            async with (
-                self._answering(method, context, self._streams, math.inf) as call,
-                self._requests(method, bodies) as requests,
-                aclosing(method.function(requests, call)) as responses,
-            ):
-                async for response in responses:
-                    await context.write(response)
-                if requests.cut_short:
-                    raise shutting_down()
+            async def work(call: Call) -> None:
+                async with (
+                    self._requests(method, bodies) as requests,
+                    aclosing(method.function(requests, call)) as responses,
+                ):
+                    async for response in responses:
+                        await context.write(response)
+                    if requests.cut_short:
+                        raise shutting_down()
+
+            await self._answer(method, context, self._streams, math.inf, work)
 
         return answer
 
@@ -136,19 +143,18 @@ class Wrapper:
         finally:
             self._open.discard(requests)
 
-    @asynccontextmanager
-    async def _answering(
-        self, method: Method, context: Context, admission: Admission, default_deadline: float
-    ) -> AsyncIterator[Call]:
+    async def _answer(
+        self, method: Method, context: Context, admission: Admission, default_deadline: float, work: Work[T]
+    ) -> T:
         """Everything around the work of one call."""
         span = ServerSpan(context.invocation_metadata())
         code, kind = StatusCode.OK, ""
         try:
             caller = caller_of(context.auth_context(), self._domain)
             kind = caller.kind
-            with admission.admitted():
+            with admission:
                 scope = method.rule.scope_of(caller)
-                yield Call(caller, scope, method.name, _deadline(context, default_deadline), span.context)
+                return await work(Call(caller, scope, method.name, _deadline(context, default_deadline), span.context))
         except asyncio.CancelledError:
             code = StatusCode.CANCELLED
             raise
@@ -183,16 +189,19 @@ def _deadline(context: Context, default: float) -> float:
     return time.monotonic() + remaining
 
 
-@asynccontextmanager
-async def _within(call: Call) -> AsyncIterator[None]:
-    """Give up when the caller does."""
-    try:
-        async with asyncio.timeout(call.deadline - time.monotonic()) as limit:
-            yield
-    except TimeoutError:
-        if not limit.expired():
-            raise
-        raise _too_late("the deadline passed: repeat the call with the same request_id") from None
+def _within(seconds: float, work: Work[T]) -> Work[T]:
+    """The work, given up after so many seconds."""
+
+    async def timed(call: Call) -> T:
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                return await work(call)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise _too_late("the deadline passed: repeat the call with the same request_id") from None
+
+    return timed
 
 
 def _too_late(message: str) -> Refused:

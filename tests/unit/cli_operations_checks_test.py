@@ -49,7 +49,7 @@ def test_all_is_well() -> None:
     assert worst(found(healthy())) is Level.OK
     assert {each.subject for each in found(healthy())} == {
         "governance: clock", "governance/relay", "governance/consumer", "governance/inbox-source",
-        "governance: inboxes", "governance: cases",
+        "governance: inboxes", "governance: stuck cases",
     }  # fmt: skip
     assert all(not each.helps for each in found(healthy()))
 
@@ -132,8 +132,8 @@ def test_a_case_that_stands_still_is_named_once_with_its_first_dead_letter() -> 
     letters = [pb.DeadLetter(dead_letter_id=number, case_id=case, problem=f"p{number}", parked_at=ago(hours=1))
                for number, case in enumerate(("one", "one", "two", ""), 1)]  # fmt: skip
     assert complaints(healthy(), *letters) == [
-        (Level.FAIL, "governance: case one", "ronghe dead-letters show governance/1"),
-        (Level.FAIL, "governance: case two", "ronghe dead-letters show governance/3"),
+        (Level.FAIL, "governance: stuck case", "ronghe dead-letters show governance/1"),
+        (Level.FAIL, "governance: stuck case", "ronghe dead-letters show governance/3"),
         (Level.WARN, "governance: dead letters", "ronghe dead-letters list --at governance"),
     ]
 

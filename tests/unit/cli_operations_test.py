@@ -194,12 +194,13 @@ def test_the_doctor_names_what_is_wrong_and_the_command_that_helps(mesh: ToyMesh
     result = ronghe(mesh.data, "doctor", "--json")
     assert result.exit_code == 2
     found = {line["subject"]: line for line in json.loads(result.stdout)}
-    stuck = found[f"governance: case {toys.CASE_ID}"]
+    stuck = found["governance: stuck case"]
     assert stuck["level"] == "fail"
     assert stuck["command"] == "ronghe dead-letters show governance/17"
+    assert stuck["found"].startswith(toys.CASE_ID)
     assert "2 records wait: DecodeError" in stuck["found"]
     assert found["governance/inbox-source"]["level"] == "warn"
-    assert found["intake: cases"]["level"] == "ok"
+    assert found["intake: stuck cases"]["level"] == "ok"
     table = ronghe(mesh.data, "doctor")
     assert table.exit_code == 2
     assert "ronghe dead-letters show governance/17" in table.stdout
