@@ -7,7 +7,6 @@ verification: the catalog does not load otherwise.
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -16,6 +15,7 @@ from ronghe.catalog.v1.catalog_pb2 import SILENCE_POLICY_DEEMED_AGREED, Limit
 from ronghe.collaboration.v1.collaboration_pb2 import Task
 from ronghe.event.v1 import event_pb2 as event
 from ronghe.state.v1.state_pb2 import TaskState
+from servers.department.tasks import envelope
 from servers.law.calendar import Calendar
 from servers.law.clock import due_date
 from servers.law.days import legal_date, start_of, start_of_next
@@ -39,21 +39,14 @@ def timers(task: Task, calendar: Calendar) -> Mapping[str, datetime]:
 
 def expired(state: TaskState, timer: str, now: Timestamp, calendar: Calendar) -> Message:
     """The fact that follows when a timer is due."""
-    envelope: dict[str, Any] = {
-        "occurred_at": now,
-        "collaboration_id": state.task.collaboration_id,
-        "lead_id": state.lead_id,
-        "task_id": state.task.task_id,
-        "assignment": state.task.assignment,
-        "organ_id": state.task.organ.id,
-    }
+    said = envelope(state, now)
     brief = state.task.brief
     match timer:
         case "sign-in":
-            return event.TaskSigned(**envelope, reply_due=due_date(legal_date(now), brief.reply_limit, [], calendar))
+            return event.TaskSigned(**said, reply_due=due_date(legal_date(now), brief.reply_limit, [], calendar))
         case "remind":
-            return event.TaskReminded(**envelope)
+            return event.TaskReminded(**said)
         case _ if brief.silence_policy == SILENCE_POLICY_DEEMED_AGREED:
-            return event.OpinionDeemed(**envelope, basis=brief.silence_basis)
+            return event.OpinionDeemed(**said, basis=brief.silence_basis)
         case _:
-            return event.TaskOverdue(**envelope)
+            return event.TaskOverdue(**said)

@@ -1,6 +1,6 @@
 """What a collaborating organ may do with a task: from a command to the fact that follows."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -11,7 +11,7 @@ from ronghe.error.v1.reason_pb2 import Reason
 from ronghe.event.v1 import event_pb2 as event
 from ronghe.state.v1.state_pb2 import TaskState
 from servers.case.acts import ActOfOfficer
-from servers.case.rules import check_occurred_at, illegal_state, invalid_fields
+from servers.case.rules import CLOCK_TOLERANCE, check_occurred_at, illegal_state, invalid_fields
 from servers.catalog.catalog import Catalog
 from servers.kernel.stream import FieldViolation, Refused
 from servers.law.calendar import Calendar
@@ -23,12 +23,7 @@ def sign_for(state: TaskState, command: pb.SignForTaskRequest, now: datetime, ca
     """签收: from here the organ has its time to answer."""
     _check(state.task, command, now, Task.STATE_ASSIGNED)
     return event.TaskSigned(
-        occurred_at=command.occurred_at,
-        collaboration_id=state.task.collaboration_id,
-        lead_id=state.lead_id,
-        task_id=state.task.task_id,
-        assignment=state.task.assignment,
-        organ_id=state.task.organ.id,
+        **envelope(state, command.occurred_at),
         officer=command.actor,
         reply_due=due_date(legal_date(command.occurred_at), state.task.brief.reply_limit, [], calendar),
     )
@@ -39,12 +34,7 @@ def answer(state: TaskState, command: pb.AnswerTaskRequest, now: datetime) -> ev
     _check(state.task, command, now, Task.STATE_SIGNED)
     _check_answer(state.task, command.answer)
     fact = event.TaskAnswered(
-        occurred_at=command.occurred_at,
-        collaboration_id=state.task.collaboration_id,
-        lead_id=state.lead_id,
-        task_id=state.task.task_id,
-        assignment=state.task.assignment,
-        organ_id=state.task.organ.id,
+        **envelope(state, command.occurred_at),
         answer=command.answer,
     )
     fact.answer.officer.CopyFrom(command.actor)
@@ -60,21 +50,28 @@ def give_back(state: TaskState, command: pb.ReturnTaskRequest, now: datetime, ca
     if command.suggested_organ_id == state.task.organ.id:
         raise invalid_fields([FieldViolation("suggested_organ_id", "is the organ that returns it")])
     return event.TaskReturned(
-        occurred_at=command.occurred_at,
-        collaboration_id=state.task.collaboration_id,
-        lead_id=state.lead_id,
-        task_id=state.task.task_id,
-        assignment=state.task.assignment,
-        organ_id=state.task.organ.id,
+        **envelope(state, command.occurred_at),
         officer=command.actor,
         reason=command.reason,
         suggested_organ_id=command.suggested_organ_id,
     )
 
 
+def envelope(state: TaskState, at: Timestamp) -> dict[str, Any]:
+    """What every fact about a task carries."""
+    return {
+        "occurred_at": at,
+        "collaboration_id": state.task.collaboration_id,
+        "lead_id": state.lead_id,
+        "task_id": state.task.task_id,
+        "assignment": state.task.assignment,
+        "organ_id": state.task.organ.id,
+    }
+
+
 def not_found() -> Refused:
     """No such task, or another organ's: both answer alike."""
-    return Refused(Reason.REASON_TASK_NOT_FOUND, "there is no such task among yours")
+    return Refused(Reason.REASON_TASK_NOT_FOUND, "there is no such task among yours: see ListTasks")
 
 
 def _check(task: Task, command: ActOfOfficer, now: datetime, *legal: "Task.State.ValueType") -> None:
@@ -83,12 +80,16 @@ def _check(task: Task, command: ActOfOfficer, now: datetime, *legal: "Task.State
     if task.state not in legal:
         names = [Task.State.Name(one).removeprefix("STATE_") for one in (task.state, *legal)]
         raise illegal_state("task", command, *names)
-    check_occurred_at(command.occurred_at, _last_act(task), now)
+    check_occurred_at(command.occurred_at, _earliest(task), now)
 
 
-def _last_act(task: Task) -> Timestamp:
-    """Legal time of the organ's latest act on it; an assignment is the server's, on its own clock."""
-    return task.signed_at
+def _earliest(task: Task) -> Timestamp:
+    """The organ's latest act on it, or the assignment: that is the server's, on a clock of its own."""
+    if task.HasField("signed_at"):
+        return task.signed_at
+    earliest = Timestamp()
+    earliest.FromDatetime(task.assigned_at.ToDatetime(UTC) - CLOCK_TOLERANCE)
+    return earliest
 
 
 def _check_answer(task: Task, given: Answer) -> None:
