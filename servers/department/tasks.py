@@ -1,6 +1,7 @@
 """What a collaborating organ may do with a task: from a command to the fact that follows."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
