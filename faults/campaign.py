@@ -1,0 +1,216 @@
+"""One campaign: a mesh, a load, faults one after another, time to settle, and the verdict."""
+
+import asyncio
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+from faults.checker import connected
+from faults.checker.check import check
+from faults.checker.collect import collect
+from faults.checker.history import History, Problem
+from faults.checker.journals import SUBSYSTEMS, read
+from faults.checker.mutations import blind_spots
+from faults.checker.settled import check as check_settled
+from faults.injections import NotInjected, Stage
+from faults.load.load import Load, load
+from faults.mesh import Mesh
+from faults.proxy import proxies
+from faults.schedule import Fault
+
+WARM_UP_SECONDS = 4.0
+LOOK_SECONDS = 0.2
+PAUSE_SECONDS = (0.2, 2.0)
+INJECTION_SECONDS = 300.0
+RECOVERY_SECONDS = 90.0
+SETTLE_SECONDS = 120.0
+SPANS_SECONDS = 2.0
+
+
+@dataclass
+class Injected:
+    """A fault that was brought about, and how it went."""
+
+    name: str
+    started_at: float
+    """Seconds since 1970, as `ended_at`."""
+    ended_at: float = 0.0
+    recovered: float | None = None
+    """Seconds until everything that was under way had ended; None where it was not measured."""
+    failure: str = ""
+    """Why it was not brought about, or not survived."""
+
+
+@dataclass
+class Verdict:
+    """What a campaign has found."""
+
+    seed: int
+    injected: Sequence[Injected]
+    problems: Sequence[Problem]
+    blind: Sequence[str]
+    """What the checker does not notice: its verdict counts only where this is empty."""
+    cases: Mapping[str, int]
+    unfinished: Sequence[str]
+    unexpected: Mapping[str, int]
+    figures: Mapping[str, float]
+    windows: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Case -> its first and last event, seconds since 1970."""
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether every promise was kept, by a checker that can be trusted."""
+        failures = any(fault.failure for fault in self.injected)
+        return not (failures or self.problems or self.blind or self.unfinished or self.unexpected)
+
+
+@dataclass
+class Campaign:
+    """Everything one run needs."""
+
+    folder: Path
+    """Made anew: data directory and logs."""
+    port_base: int
+    rate: float
+    seed: int
+    say: Callable[[str], None]
+    injected: list[Injected] = field(default_factory=list)
+
+    async def run(self, faults: Sequence[Fault]) -> Verdict:
+        """Break the mesh in this way, and judge."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        crashes = self.folder / "crashes"
+        crashes.mkdir(parents=True)
+        environment = {"RONGHE_CRASH_AT": f"@{crashes}", "RONGHE_MESH_LONGEST_PAUSE": "1"}
+        mesh = Mesh(self.folder / "data", self.port_base, environment)
+        await mesh.start()
+        self.say(f"the mesh is up in {mesh.data}, seed {self.seed}, {self.rate:g} cases/s, {len(faults)} faults")
+        try:
+            async with AsyncExitStack() as stack:
+                network = await stack.enter_async_context(proxies({name: mesh.addresses[name] for name in SUBSYSTEMS}))
+                addresses = {name: proxy.address for name, proxy in network.items()}
+                playing = await stack.enter_async_context(load(addresses, mesh.data / "pki", self._logs, self.seed))
+                stage = Stage(mesh, crashes, Random(self.seed), network)
+                await self._break(stage, playing, faults)
+                settled = await self._settle(mesh, playing)
+                return await self._judge(stage, playing, settled)
+        finally:
+            await mesh.stop()
+
+    @property
+    def _logs(self) -> Path:
+        return self.folder / "callers"
+
+    async def _break(self, stage: Stage, playing: Load, faults: Sequence[Fault]) -> None:
+        cases = asyncio.create_task(playing.run(self.rate))
+        try:
+            await asyncio.sleep(WARM_UP_SECONDS)
+            for fault in faults:
+                await self._inject(stage, playing, fault)
+                await asyncio.sleep(stage.chance.uniform(*PAUSE_SECONDS))
+        finally:
+            cases.cancel()
+            await asyncio.gather(cases, return_exceptions=True)
+
+    async def _inject(self, stage: Stage, playing: Load, fault: Fault) -> None:
+        injected = Injected(fault.name, time.time())
+        self.injected.append(injected)
+        try:
+            async with asyncio.timeout(INJECTION_SECONDS):
+                await fault.injection(stage)
+            injected.ended_at = time.time()
+            if fault.measured:
+                injected.recovered = await _recovery(playing)
+        except (NotInjected, TimeoutError) as error:
+            injected.failure = str(error) or f"not brought about within {INJECTION_SECONDS:.0f} s"
+        injected.ended_at = injected.ended_at or time.time()
+        seconds = "" if injected.recovered is None else f", recovered in {injected.recovered:.1f} s"
+        self.say(f"{len(self.injected):4} {fault.name}{seconds}{': ' + injected.failure if injected.failure else ''}")
+
+    async def _settle(self, mesh: Mesh, playing: Load) -> float:
+        """Until nothing is under way any more; gives the seconds."""
+        started = time.monotonic()
+        with suppress(TimeoutError):
+            await playing.settle(SETTLE_SECONDS)
+        await _until(lambda: not _moves(mesh), SETTLE_SECONDS)
+        await asyncio.sleep(SPANS_SECONDS)
+        return time.monotonic() - started
+
+    async def _judge(self, stage: Stage, playing: Load, settled: float) -> Verdict:
+        self.say("settled; the checker reads")
+        mesh = stage.mesh
+        history = await asyncio.to_thread(
+            collect, mesh.data, self._logs, mesh.addresses["kafka"], stage.forged, republished=stage.topics > 1
+        )
+        problems = await asyncio.to_thread(check, history)
+        blind = await asyncio.to_thread(lambda: list(blind_spots(history)))
+        caller = playing.cast.caller
+        return Verdict(
+            seed=self.seed,
+            injected=self.injected,
+            problems=problems,
+            blind=blind,
+            cases=playing.ended,
+            unfinished=[*playing.under_way.values(), *playing.problems],
+            unexpected=caller.unexpected,
+            figures=_figures(history) | {"repeats": caller.repeats, "seconds to settle": round(settled, 1)},
+            windows=_windows(history),
+        )
+
+
+async def _recovery(playing: Load) -> float:
+    """Seconds until all cases that are under way now have ended."""
+    waiting, started = set(playing.under_way), time.monotonic()
+    if not await _until(lambda: not waiting & playing.under_way.keys(), RECOVERY_SECONDS):
+        raise NotInjected(f"not recovered within {RECOVERY_SECONDS:.0f} s")
+    return time.monotonic() - started
+
+
+async def _until(holds: Callable[[], bool], seconds: float) -> bool:
+    """Look until it holds, for so long at most; gives whether it does."""
+    end = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > end:
+            return False
+        await asyncio.sleep(LOOK_SECONDS)
+    return True
+
+
+def _moves(mesh: Mesh) -> bool:
+    """Whether an inbox or a relay still has something to do."""
+    journals = {name: read(mesh.data / "db" / f"{name}.db", name) for name in SUBSYSTEMS}
+    return any(check_settled(History([], journals, [], [])))
+
+
+def _figures(history: History) -> dict[str, float]:
+    return {
+        "requests": len(history.requests),
+        "acknowledged": sum(bool(request.answers) for request in history.requests),
+        "refused": sum(bool(request.refusal) for request in history.requests),
+        "events": len(history.own),
+        "messages on the topic": len(history.topic),
+        "of them repeats": len(history.topic) - len({record.event.id for record in history.topic}),
+        "deliveries": len(history.deliveries),
+        "of them repeats ": len(history.deliveries)
+        - len({(each.receiver, each.subsystem, each.sequence) for each in history.deliveries}),
+        "spans": len(history.spans),
+        "spans filled in from the journal": connected.filled(history),
+    }
+
+
+def _windows(history: History) -> dict[str, tuple[float, float]]:
+    found = {}
+    for case_id, events in history.by_case.items():
+        times = [event.recorded_at / 1e6 for event in events]
+        found[case_id] = min(times), max(times)
+    return found
+
+
+def kinds(problems: Sequence[Problem]) -> Counter[str]:
+    """How many of each kind."""
+    return Counter(problem.kind.value for problem in problems)

@@ -1,0 +1,39 @@
+"""Puts a run's history together from its data directory."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from faults.checker import journals, logs, topic, traces
+from faults.checker.history import History
+
+REQUESTS, DELIVERIES = "requests.jsonl", "deliveries.jsonl"
+
+
+def collect(data: Path, log: Path, kafka: str, poison: Iterable[str] = (), *, republished: bool = False) -> History:
+    """The history of the mesh in `data`, as the callers' logs in the folder `log` and the broker at `kafka` have it.
+
+    `poison`: ids of forged events; `republished`: the topic was made anew.
+    """
+    return History(
+        requests=logs.requests(log / REQUESTS),
+        journals={name: journals.read(data / "db" / f"{name}.db", name) for name in journals.SUBSYSTEMS},
+        topic=topic.read(access(data, kafka)),
+        deliveries=logs.deliveries(log / DELIVERIES),
+        spans=traces.read(data / "spans"),
+        poison=frozenset(poison),
+        republished=republished,
+    )
+
+
+def access(data: Path, kafka: str) -> Mapping[str, Any]:
+    """The client library's settings, with a certificate that may read the topic."""
+    certificate = data / "pki" / "service" / "governance-01.pem"
+    return {
+        "bootstrap.servers": kafka,
+        "security.protocol": "ssl",
+        "ssl.ca.location": str(data / "pki" / "ca.pem"),
+        "ssl.certificate.location": str(certificate),
+        "ssl.key.location": str(certificate.with_suffix(".key")),
+        "ssl.endpoint.identification.algorithm": "none",
+    }

@@ -1,0 +1,45 @@
+"""Each case is one connected trace. A span that died with its process counts where the journal can fill it in."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from uuid import UUID
+
+from faults.checker.history import Event, History, Kind, Problem, Span
+
+
+def check(history: History) -> Iterator[Problem]:
+    """Every parent is there, exported or derived; the one root is the submission."""
+    exported: dict[str, list[Span]] = defaultdict(list)
+    for span in history.spans:
+        exported[span.trace].append(span)
+    for case_id, events in history.by_case.items():
+        yield from _case(case_id, events, exported[UUID(case_id).hex] if history.spans else [])
+
+
+def _case(case_id: str, events: Sequence[Event], spans: Sequence[Span]) -> Iterator[Problem]:
+    ids = {event.id for event in events}
+    for event in events:
+        if not event.causes and event.name != "Submitted":
+            yield Problem(Kind.DISCONNECTED, "trace", f"{event.name} has no cause", case_id)
+        for cause in event.causes:
+            if cause not in ids:
+                yield Problem(Kind.DISCONNECTED, "trace", f"the cause {cause} of {event.name} is unknown", case_id)
+    known = {span.id for span in spans} | {span_id(each, hop) for each in ids for hop in ("event", "send")}
+    for span in spans:
+        if span.parent and span.parent not in known:
+            yield Problem(Kind.DISCONNECTED, "trace", f"the parent of {span.name} is missing", case_id)
+    roots = {span.id for span in spans if not span.parent}
+    if len(roots) > 1:
+        yield Problem(Kind.DISCONNECTED, "trace", f"{len(roots)} roots", case_id)
+
+
+def filled(history: History) -> int:
+    """How many events have no exported span, and are filled in from the journal."""
+    known = {span.id for span in history.spans}
+    return sum(span_id(event_id, "event") not in known for event_id in history.own)
+
+
+def span_id(event_id: str, hop: str) -> str:
+    """The documented derivation: the first 8 bytes of SHA-256 over the hop's name and the event's id."""
+    return hashlib.sha256(hop.encode() + UUID(event_id).bytes).digest()[:8].hex()

@@ -1,0 +1,210 @@
+"""What a run has left behind, as the checker sees it: what callers were told, journals, topic, deliveries, spans."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cached_property
+from typing import Any
+
+from google.protobuf import descriptor_pool, message_factory
+from google.protobuf.message import Message
+
+from ronghe.case.v1.case_pb2 import Case
+from ronghe.event.v1 import event_pb2  # noqa: F401 - makes the facts known by name
+
+
+class Kind(Enum):
+    """What can be wrong."""
+
+    LOST = "lost"
+    DOUBLED = "doubled"
+    REORDERED = "reordered"
+    ALTERED = "altered"
+    STUCK = "stuck"
+    MISROUTED = "misrouted"
+    DISCLOSED = "disclosed"
+    INVENTED = "invented"
+    DISCONNECTED = "disconnected"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong, and where."""
+
+    kind: Kind
+    where: str
+    what: str
+    case_id: str = ""
+
+
+@dataclass(frozen=True)
+class Event:
+    """A fact with its envelope, from wherever it was read; equal only if every byte is."""
+
+    id: str
+    origin: str
+    case_id: str
+    stream: str
+    version: int
+    causes: tuple[str, ...]
+    type: str
+    """Full name of the message."""
+    recorded_at: int
+    """Microseconds since 1970."""
+    body: bytes
+
+    @property
+    def name(self) -> str:
+        """For example "Submitted"."""
+        return self.type.rpartition(".")[2]
+
+    @cached_property
+    def fact(self) -> Any:
+        """The parsed body."""
+        return parse(self.type, self.body)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A journal's row."""
+
+    position: int
+    event: Event
+    epoch: int
+    taken_at: int
+    arrival: int
+    call: str | None
+    body_digest: bytes
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class InboxRow:
+    """An inbox's row; `position` is that of the journal."""
+
+    receiver: str
+    sequence: int
+    position: int
+    case_id: str
+    is_acknowledged: bool
+
+
+@dataclass(frozen=True)
+class Journal:
+    """One subsystem's database."""
+
+    subsystem: str
+    """ "intake", "governance" or "department"."""
+    rows: Sequence[Row]
+    head: tuple[int, bytes]
+    """Position and hash that the database names as its last."""
+    inbox: Sequence[InboxRow] = ()
+    last_sequences: Mapping[str, int] = field(default_factory=dict)
+    published: int | None = None
+    """Position up to which the relay has published; None where nothing is published from here."""
+    set_aside: Sequence[tuple[str, str]] = ()
+    """Event and case id of open dead letters, as far as they could be read."""
+    overdue_timers: Sequence[str] = ()
+    """Streams whose timers should have gone off."""
+    cases: Mapping[str, Case] = field(default_factory=dict)
+    """The view of each case."""
+
+    @cached_property
+    def events(self) -> Mapping[str, Event]:
+        """By id."""
+        return {row.event.id: row.event for row in self.rows}
+
+    @cached_property
+    def by_position(self) -> Mapping[int, Event]:
+        """By position."""
+        return {row.position: row.event for row in self.rows}
+
+
+@dataclass(frozen=True, slots=True)
+class TopicRecord:
+    """A message on the topic."""
+
+    partition: int
+    offset: int
+    key: str
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """An inbox item as its receiver got it."""
+
+    subsystem: str
+    receiver: str
+    sequence: int
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request of a caller, with all its repeats."""
+
+    caller: str
+    command: str
+    """Short name, for example "AcceptApplicationRequest"."""
+    mark: str
+    """Stands in the request's `actor`, and so in the fact that it leads to."""
+    body: bytes
+    answers: Sequence[Message] = ()
+    """Of each OK."""
+    refusal: str = ""
+    """The reason of a refusal for good."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """An exported span of a case; ids as hexadecimal text."""
+
+    trace: str
+    id: str
+    parent: str
+    name: str
+
+
+@dataclass(frozen=True)
+class History:
+    """Everything the checker judges by."""
+
+    requests: Sequence[Request]
+    journals: Mapping[str, Journal]
+    topic: Sequence[TopicRecord]
+    deliveries: Sequence[Delivery]
+    spans: Sequence[Span] = ()
+    poison: frozenset[str] = frozenset()
+    """Ids of events that the campaign itself has forged."""
+    republished: bool = False
+    """The topic was made anew: each deployment has published its own journal again, beside the others."""
+
+    @cached_property
+    def own(self) -> Mapping[str, Event]:
+        """Every event as its origin's journal has it, by id."""
+        return {
+            row.event.id: row.event
+            for journal in self.journals.values()
+            for row in journal.rows
+            if row.event.origin.partition("-")[0] == journal.subsystem and row.event.id not in self.poison
+        }
+
+    @cached_property
+    def by_case(self) -> Mapping[str, Sequence[Event]]:
+        """The events of each case, those of each origin in their order."""
+        found: dict[str, list[Event]] = {}
+        for event in self.own.values():
+            found.setdefault(event.case_id, []).append(event)
+        return found
+
+    @cached_property
+    def submissions(self) -> Mapping[str, Event]:
+        """The first event of each case."""
+        return {event.case_id: event for event in self.own.values() if event.name == "Submitted"}
+
+
+def parse(type_name: str, body: bytes) -> Any:
+    """A message of the contract by its full name."""
+    descriptor = descriptor_pool.Default().FindMessageTypeByName(type_name)
+    return message_factory.GetMessageClass(descriptor).FromString(body)

@@ -1,0 +1,85 @@
+"""Reads a subsystem's database by plain SQL, read-only."""
+
+import sqlite3
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from faults.checker.history import Event, InboxRow, Journal, Row
+from ronghe.case.v1.case_pb2 import Case
+from ronghe.state.v1 import state_pb2
+
+SUBSYSTEMS = ("intake", "governance", "department")
+VIEWS: Mapping[str, tuple[str, Any]] = {
+    "intake": ("stream_application", state_pb2.ApplicationState),
+    "governance": ("stream_case", state_pb2.GovernanceCaseState),
+    "department": ("stream_organ_case", state_pb2.OrganCaseState),
+}
+TIMER_GRACE_SECONDS = 30.0
+
+
+def read(path: Path, subsystem: str) -> Journal:
+    """Everything the checker wants to know of one SQLite database."""
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)) as connection:
+        connection.row_factory = sqlite3.Row
+        connection.execute("BEGIN")
+        return _read(connection, subsystem)
+
+
+def _read(connection: sqlite3.Connection, subsystem: str) -> Journal:
+    select = connection.execute
+    head = select("SELECT position, hash FROM journal_head").fetchone()
+    relay = select("SELECT json_extract(value, '$.position') FROM cursor WHERE name = 'relay'").fetchone()
+    overdue = (time.time() - TIMER_GRACE_SECONDS) * 1_000_000
+    return Journal(
+        subsystem=subsystem,
+        rows=[_row(row) for row in select("SELECT * FROM journal ORDER BY position")],
+        head=(head["position"], head["hash"]),
+        inbox=[_inbox_row(row) for row in select("SELECT * FROM inbox ORDER BY receiver, sequence")],
+        last_sequences={row["name"]: row["last_sequence"] for row in select("SELECT * FROM receiver")},
+        published=None if subsystem == "intake" else (relay[0] or 0 if relay else 0),
+        set_aside=[
+            (row["event_id"], row["case_id"])
+            for row in select("SELECT event_id, case_id FROM dead_letter WHERE settled_at IS NULL")
+        ],
+        overdue_timers=[row[0] for row in select("SELECT stream FROM timer WHERE due_at < ?", (overdue,))],
+        cases=_cases(connection, subsystem),
+    )
+
+
+def _row(row: Any) -> Row:
+    event = Event(
+        id=row["event_id"],
+        origin=row["origin"],
+        case_id=row["case_id"],
+        stream=row["stream"],
+        version=row["version"],
+        causes=tuple(cause for cause in row["causes"].split(",") if cause),
+        type=row["type"],
+        recorded_at=row["recorded_at"],
+        body=row["body"],
+    )
+    return Row(
+        position=row["position"],
+        event=event,
+        epoch=row["epoch"],
+        taken_at=row["taken_at"],
+        arrival=row["arrival"],
+        call=row["call"],
+        body_digest=row["body_digest"],
+        hash=row["hash"],
+    )
+
+
+def _inbox_row(row: Any) -> InboxRow:
+    return InboxRow(
+        row["receiver"], row["sequence"], row["position"], row["case_id"], row["acknowledged_at"] is not None
+    )
+
+
+def _cases(connection: sqlite3.Connection, subsystem: str) -> dict[str, Case]:
+    table, state = VIEWS[subsystem]
+    rows = connection.execute(f"SELECT case_id, snapshot FROM {table}")  # noqa: S608 - a name of our own
+    return {row["case_id"]: state.FromString(row["snapshot"]).case for row in rows}

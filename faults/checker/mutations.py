@@ -1,0 +1,260 @@
+"""The checker's self-test: one thing made wrong in a true history, which the checker must name by its kind."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+from faults.checker.chains import chained
+from faults.checker.check import check
+from faults.checker.history import History, InboxRow, Journal, Kind, Row
+from faults.checker.routes import OUTCOMES
+
+Mutation = Callable[[History], History]
+
+
+def blind_spots(history: History) -> Iterator[str]:
+    """Names of the mutations that the checker does not notice; none, where it can be trusted."""
+    for mutation, kind in MUTATIONS.items():
+        if kind not in {problem.kind for problem in check(mutation(history))}:
+            yield mutation.__name__.replace("_", " ")
+
+
+# --- lost ---
+
+
+def an_event_lost_on_its_way(history: History) -> History:
+    """Governance never took a decision in."""
+    row = _row(history, "governance", "Decided")
+    return _with_rows(history, "governance", [each for each in history.journals["governance"].rows if each != row])
+
+
+def an_acknowledged_request_without_effect(history: History) -> History:
+    """A decision is in no journal, and on no topic."""
+    event = _row(history, "department", "Decided").event
+    for name, journal in history.journals.items():
+        history = _with_rows(history, name, [row for row in journal.rows if row.event.id != event.id])
+    return replace(history, topic=[record for record in history.topic if record.event.id != event.id])
+
+
+def a_record_lost_on_the_topic(history: History) -> History:
+    """The broker has forgotten one."""
+    return replace(history, topic=history.topic[1:])
+
+
+def an_item_acknowledged_that_was_never_given(history: History) -> History:
+    """A receiver got one less than the inbox believes."""
+    first = history.deliveries[0]
+    rest = [each for each in history.deliveries if (each.receiver, each.sequence) != (first.receiver, first.sequence)]
+    return replace(history, deliveries=rest)
+
+
+def a_gap_in_an_inbox(history: History) -> History:
+    """A row is gone."""
+    return _with_inbox(history, "department", lambda journal: journal.inbox[1:])
+
+
+def a_removed_tail(history: History) -> History:
+    """The journal's last row is gone, the head still names it."""
+    journal = history.journals["intake"]
+    return _with_journal(history, replace(journal, rows=journal.rows[:-1]))
+
+
+# --- doubled ---
+
+
+def an_event_taken_in_twice(history: History) -> History:
+    """The same event in two rows."""
+    rows = history.journals["governance"].rows
+    return _with_rows(history, "governance", [*rows, _row(history, "governance", "Accepted")])
+
+
+def a_request_with_two_effects(history: History) -> History:
+    """Another event of the same request."""
+    row = _row(history, "department", "Accepted")
+    again = replace(row, event=replace(row.event, id=row.event.id[::-1], version=row.event.version + 100))
+    return _with_rows(history, "department", [*history.journals["department"].rows, again])
+
+
+def two_outcomes(history: History) -> History:
+    """A case that is decided and withdrawn."""
+    row = next(row for row in history.journals["department"].rows if row.event.name in OUTCOMES)
+    name = "Withdrawn" if row.event.name == "Decided" else "Decided"
+    other = replace(row.event, id=row.event.id[::-1], type=f"ronghe.event.v1.{name}", body=b"", version=10_000)
+    return _with_rows(history, "department", [*history.journals["department"].rows, replace(row, event=other)])
+
+
+def an_item_put_into_an_inbox_twice(history: History) -> History:
+    """The same event under two sequences."""
+
+    def doubled(journal: Journal) -> Sequence[InboxRow]:
+        last = [row for row in journal.inbox if row.receiver == journal.inbox[0].receiver][-1]
+        return [*journal.inbox, replace(last, sequence=last.sequence + 1)]
+
+    return _with_inbox(history, "department", doubled)
+
+
+# --- reordered, altered ---
+
+
+def two_events_of_a_stream_swapped(history: History) -> History:
+    """A decision before its acceptance."""
+    rows = list(history.journals["intake"].rows)
+    decided = next(number for number, row in enumerate(rows) if row.event.name == "Decided")
+    stream = rows[decided].event.stream
+    earlier = next(number for number, row in enumerate(rows) if row.event.stream == stream)
+    rows[decided], rows[earlier] = rows[earlier], rows[decided]
+    return _with_rows(history, "intake", rows)
+
+
+def items_of_a_case_given_in_the_wrong_order(history: History) -> History:
+    """What a receiver got, backwards."""
+    return replace(history, deliveries=history.deliveries[::-1])
+
+
+def an_event_altered_on_its_way(history: History) -> History:
+    """One journal has other bytes, with a chain that holds."""
+    row = _row(history, "governance", "Decided")
+    other = replace(row, event=replace(row.event, body=row.event.body + b"\x82\xd3\x12\x01x"))
+    return _with_rows(
+        history, "governance", [other if each == row else each for each in history.journals["governance"].rows]
+    )
+
+
+def a_row_tampered_with(history: History) -> History:
+    """The bytes of one row are others than its chain says."""
+    journal = history.journals["intake"]
+    first, *rest = journal.rows
+    return _with_journal(history, replace(journal, rows=[replace(first, taken_at=first.taken_at + 1), *rest]))
+
+
+def another_document_elsewhere(history: History) -> History:
+    """One side holds another paper."""
+    journal = history.journals["intake"]
+    case_id, case = next(iter(journal.cases.items()))
+    other = type(case)()
+    other.CopyFrom(case)
+    other.documents[0].contact = "elsewhere"
+    return _with_journal(history, replace(journal, cases={**journal.cases, case_id: other}))
+
+
+# --- stuck, misrouted, disclosed, invented, disconnected ---
+
+
+def an_item_nobody_took(history: History) -> History:
+    """Unacknowledged after everything has settled."""
+    return _with_inbox(
+        history, "department", lambda journal: [replace(journal.inbox[0], is_acknowledged=False), *journal.inbox[1:]]
+    )
+
+
+def an_event_set_aside(history: History) -> History:
+    """A dead letter that nobody redrives."""
+    journal = history.journals["department"]
+    return _with_journal(history, replace(journal, set_aside=[(journal.rows[0].event.id, "")]))
+
+
+def an_item_in_the_wrong_inbox(history: History) -> History:
+    """Another organ's."""
+    return _with_inbox(
+        history,
+        "department",
+        lambda journal: [replace(journal.inbox[0], receiver="organ/elsewhere"), *journal.inbox[1:]],
+    )
+
+
+def a_case_shown_to_a_stranger(history: History) -> History:
+    """An application given to an organ that does not lead it."""
+    shown = next(each for each in history.deliveries if each.event.name == "Submitted")
+    return replace(history, deliveries=[*history.deliveries, replace(shown, receiver="organ/elsewhere")])
+
+
+def a_brief_that_tells_too_much(history: History) -> History:
+    """A task that names the applicant."""
+    number, shown = next(
+        (number, each) for number, each in enumerate(history.deliveries) if each.event.name == "TaskAssigned"
+    )
+    fact, submitted = shown.event.fact, history.submissions[shown.event.case_id].fact
+    told = type(fact).FromString(shown.event.body)
+    told.brief.personal.applicant.name = submitted.application.personal.applicant.name
+    other = replace(shown, event=replace(shown.event, body=told.SerializeToString()))
+    return replace(history, deliveries=[*history.deliveries[:number], other, *history.deliveries[number + 1 :]])
+
+
+def a_fact_nobody_requested(history: History) -> History:
+    """An acceptance whose request was never sent."""
+    wanted = _row(history, "department", "Accepted").event
+    return replace(history, requests=[each for each in history.requests if each.mark.encode() not in wanted.body])
+
+
+def a_fact_without_a_cause(history: History) -> History:
+    """A decision that hangs in the air."""
+    row = _row(history, "department", "Decided")
+    other = replace(row, event=replace(row.event, causes=()))
+    return _with_rows(
+        history, "department", [other if each == row else each for each in history.journals["department"].rows]
+    )
+
+
+MUTATIONS: dict[Mutation, Kind] = {
+    an_event_lost_on_its_way: Kind.LOST,
+    an_acknowledged_request_without_effect: Kind.LOST,
+    a_record_lost_on_the_topic: Kind.LOST,
+    an_item_acknowledged_that_was_never_given: Kind.LOST,
+    a_gap_in_an_inbox: Kind.LOST,
+    a_removed_tail: Kind.LOST,
+    an_event_taken_in_twice: Kind.DOUBLED,
+    a_request_with_two_effects: Kind.DOUBLED,
+    two_outcomes: Kind.DOUBLED,
+    an_item_put_into_an_inbox_twice: Kind.DOUBLED,
+    two_events_of_a_stream_swapped: Kind.REORDERED,
+    items_of_a_case_given_in_the_wrong_order: Kind.REORDERED,
+    an_event_altered_on_its_way: Kind.ALTERED,
+    a_row_tampered_with: Kind.ALTERED,
+    another_document_elsewhere: Kind.ALTERED,
+    an_item_nobody_took: Kind.STUCK,
+    an_event_set_aside: Kind.STUCK,
+    an_item_in_the_wrong_inbox: Kind.MISROUTED,
+    a_case_shown_to_a_stranger: Kind.DISCLOSED,
+    a_brief_that_tells_too_much: Kind.DISCLOSED,
+    a_fact_nobody_requested: Kind.INVENTED,
+    a_fact_without_a_cause: Kind.DISCONNECTED,
+}
+"""What is made wrong -> how the checker must call it."""
+
+
+# --- how ---
+
+
+def rechained(rows: Sequence[Row]) -> Sequence[Row]:
+    """The same events in this order, with positions and a chain that hold."""
+    previous, found = bytes(32), []
+    for position, row in enumerate(rows, 1):
+        moved = replace(row, position=position, body_digest=hashlib.sha256(row.event.body).digest())
+        previous = chained(moved, previous)
+        found.append(replace(moved, hash=previous))
+    return found
+
+
+def _row(history: History, name: str, event: str) -> Row:
+    return next(row for row in history.journals[name].rows if row.event.name == event)
+
+
+def _with_journal(history: History, journal: Journal) -> History:
+    return replace(history, journals={**history.journals, journal.subsystem: journal})
+
+
+def _with_rows(history: History, name: str, rows: Sequence[Row]) -> History:
+    """With other rows; the inbox still points at the same events."""
+    journal, chain = history.journals[name], rechained(rows)
+    positions = {row.event.id: row.position for row in reversed(chain)}
+    inbox = [
+        replace(row, position=positions.get(journal.by_position[row.position].id, len(chain) + row.position))
+        for row in journal.inbox
+    ]
+    head = (chain[-1].position, chain[-1].hash)
+    return _with_journal(history, replace(journal, rows=chain, inbox=inbox, head=head, published=None))
+
+
+def _with_inbox(history: History, name: str, change: Callable[[Journal], Sequence[InboxRow]]) -> History:
+    journal = history.journals[name]
+    return _with_journal(history, replace(journal, inbox=change(journal)))

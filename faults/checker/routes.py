@@ -1,0 +1,122 @@
+"""Who says what, who must have it, and whose inbox it goes to: the checker's own reading of the documents."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from faults.checker.history import Event, History
+
+APPLICANT = frozenset({"Submitted", "Supplemented", "WithdrawalRequested"})
+REACTIONS = frozenset({"SupplementReceived", "SupplementLate", "Withdrawn", "WithdrawalDeclined"})
+LEAD = REACTIONS | {
+    "Accepted",
+    "AcceptanceRefused",
+    "CorrectionRequested",
+    "StepRecorded",
+    "Decided",
+    "Closed",
+}
+ASKED = frozenset({"CollaborationRequested", "CollaborationRecallRequested", "AnswerLate"})
+FED_BACK = frozenset(
+    {"CollaborationOpened", "AnswerReceived", "CollaborationConcluded", "CollaborationRecalled", "RecallDeclined"}
+)
+CENTER = FED_BACK | {"TaskRouted", "TaskHeld", "TaskAssigned", "TaskRecalled"}
+COLLABORATOR = frozenset({"TaskSigned", "TaskReminded", "TaskOverdue", "OpinionDeemed", "TaskAnswered", "TaskReturned"})
+OUTCOMES = frozenset({"AcceptanceRefused", "Decided", "Withdrawn"})
+
+TOLD_TO_LEAD = APPLICANT | REACTIONS | FED_BACK | {"AnswerLate"}
+TOLD_TO_COLLABORATOR = frozenset(
+    {"TaskAssigned", "TaskRecalled", "TaskReminded", "TaskOverdue", "OpinionDeemed", "AnswerLate"}
+)
+
+EFFECTS: Mapping[str, frozenset[str]] = {
+    "SubmitApplicationRequest": frozenset({"Submitted"}),
+    "SupplementApplicationRequest": frozenset({"Supplemented"}),
+    "RequestWithdrawalRequest": frozenset({"WithdrawalRequested"}),
+    "AcceptApplicationRequest": frozenset({"Accepted"}),
+    "RefuseAcceptanceRequest": frozenset({"AcceptanceRefused"}),
+    "RequestCorrectionRequest": frozenset({"CorrectionRequested"}),
+    "RecordStepRequest": frozenset({"StepRecorded"}),
+    "DecideApplicationRequest": frozenset({"Decided"}),
+    "CloseCaseRequest": frozenset({"Closed"}),
+    "RequestCollaborationRequest": frozenset({"CollaborationRequested"}),
+    "RecallCollaborationRequest": frozenset({"CollaborationRecallRequested"}),
+    "SignForTaskRequest": frozenset({"TaskSigned"}),
+    "AnswerTaskRequest": frozenset({"TaskAnswered"}),
+    "ReturnTaskRequest": frozenset({"TaskReturned"}),
+    "RouteCollaborationRequest": frozenset({"TaskRouted", "TaskAssigned"}),
+}
+"""Short name of a command -> of the fact it leads to."""
+
+ANSWERED_BY: Mapping[frozenset[str], frozenset[str]] = {
+    frozenset({"Supplemented"}): frozenset({"SupplementReceived", "SupplementLate"}),
+    frozenset({"WithdrawalRequested"}): frozenset({"Withdrawn", "WithdrawalDeclined"}),
+    frozenset({"CollaborationRequested"}): frozenset({"CollaborationOpened"}),
+    frozenset({"TaskAnswered", "OpinionDeemed"}): frozenset({"AnswerReceived"}),
+}
+"""What must follow from each fact, once and by itself."""
+
+
+def owner(name: str) -> str:
+    """The subsystem whose deployment says facts of this name."""
+    if name in APPLICANT:
+        return "intake"
+    return "governance" if name in CENTER else "department"
+
+
+def holders(name: str) -> frozenset[str]:
+    """The subsystems whose journals must have a fact."""
+    both = frozenset({"governance", "department"})
+    return both | {"intake"} if name in APPLICANT | LEAD else both
+
+
+def receivers(history: History, subsystem: str, event: Event) -> Iterator[str]:
+    """Whose inboxes at a subsystem must have an event."""
+    submitted = history.submissions.get(event.case_id)
+    if submitted is not None:
+        yield from _RECEIVERS[subsystem](history, submitted, event)
+
+
+def _at_intake(history: History, submitted: Event, event: Event) -> Iterator[str]:
+    if event.name in APPLICANT:
+        yield "service/governance-01"
+    elif event.name in LEAD:
+        yield f"intake/{submitted.fact.application.intake_id}"
+
+
+def _at_governance(history: History, submitted: Event, event: Event) -> Iterator[str]:
+    if event.name in LEAD:
+        yield f"service/{submitted.origin}"
+    elif event.name == "TaskHeld":
+        yield f"center/{event.fact.center_id}"
+    elif event.name == "TaskOverdue":
+        yield f"center/{_division(history, event)}"
+
+
+def _at_department(history: History, submitted: Event, event: Event) -> Iterator[str]:
+    if event.name in TOLD_TO_LEAD:
+        yield f"organ/{submitted.fact.application.lead.id}"
+    by_itself = event.name == "TaskSigned" and not event.fact.HasField("officer")
+    if event.name in TOLD_TO_COLLABORATOR or by_itself:
+        yield f"organ/{collaborator_of(event)}"
+
+
+_RECEIVERS: Mapping[str, Callable[[History, Event, Event], Iterator[str]]] = {
+    "intake": _at_intake,
+    "governance": _at_governance,
+    "department": _at_department,
+}
+
+
+def collaborator_of(event: Event) -> str:
+    """The organ that a fact about a task is for."""
+    return str(event.fact.organ.id if event.name == "TaskAssigned" else event.fact.organ_id)
+
+
+def _division(history: History, event: Event) -> str:
+    return next(
+        (
+            other.fact.organ.division
+            for other in history.by_case[event.case_id]
+            if other.name == "TaskAssigned" and other.fact.organ.id == event.fact.organ_id
+        ),
+        "",
+    )

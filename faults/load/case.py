@@ -1,0 +1,225 @@
+"""One case, and the acts of its lead and its applicant."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from google.protobuf.message import Message
+
+from clients.department import DepartmentClient
+from clients.errors import CaseChanged, Refused
+from faults.load.applications import Desk, application
+from faults.load.cast import INTAKE, TERMINAL, Cast
+from ronghe.case.v1 import case_pb2
+from ronghe.case.v1 import case_service_pb2 as cases
+from ronghe.catalog.v1.catalog_pb2 import COLLABORATION_KIND_CONSULTATION, TIER_TOWN
+from ronghe.collaboration.v1 import collaboration_service_pb2 as collaboration
+from ronghe.collaboration.v1.collaboration_pb2 import COMPLETION_ALL_MUST_ANSWER, Collaboration, Completion
+from ronghe.department.v1 import department_service_pb2 as pb
+from ronghe.intake.v1 import intake_service_pb2 as intake
+from ronghe.party.v1.party_pb2 import Officer
+
+Req = TypeVar("Req", bound=Message)
+Resp = TypeVar("Resp", bound=Message)
+
+OFFICER = Officer(name="主办经办人")
+REMEDIES = "可在六十日内申请行政复议，或者在六个月内提起行政诉讼"
+ENDS = ("Closed", "AcceptanceRefused", "Withdrawn")
+OVERTAKEN = ("COLLABORATION_NOT_CITED", "CORRECTION_OPEN")
+"""Refusals that call for another look at the case."""
+
+
+@dataclass
+class Case:
+    """What a course plays with."""
+
+    number: int
+    desk: Desk
+    cast: Cast
+    case_id: str = ""
+    collaboration_id: str = ""
+
+    # --- the applicant ---
+
+    async def submit(self) -> None:
+        """Return when the lead has it."""
+        request = application(self.desk, self.cast.items[self.desk.item], self.number)
+        voucher = await self.cast.caller.perform(TERMINAL, self.cast.terminal.submit_application, request)
+        self.case_id = voucher.case_id
+        await self.lead_is_told("Submitted")
+
+    async def withdraw(self) -> None:
+        """Ask the lead to end it."""
+        request = intake.RequestWithdrawalRequest(case_id=self.case_id, reason="不再需要")
+        request.actor.applicant.level = 3
+        await self.cast.caller.perform(TERMINAL, self.cast.terminal.request_withdrawal, request)
+
+    async def withdraw_if_open(self) -> bool:
+        """Whether intake took the request: not where it knows the case's end already."""
+        try:
+            await self.withdraw()
+        except Refused:
+            return False
+        return True
+
+    async def ended(self) -> None:
+        """Return when the intake system was told of the end."""
+        await self.cast.told[self.case_id].until(str(INTAKE), *ENDS)
+
+    # --- the lead ---
+
+    async def lead_is_told(self, *names: str) -> None:
+        """Return when the lead's inbox gave one of these."""
+        await self.cast.told[self.case_id].until(str(self.desk.organ), *names)
+
+    async def accept(self) -> None:
+        """Without asking anybody."""
+        request = pb.AcceptApplicationRequest(case_id=self.case_id, actor=OFFICER)
+        request.none.reason = "无需其他部门协同"
+        await self._perform(self._client.accept_application, request)
+
+    async def accept_as_proposed(self) -> None:
+        """With the judgement that the rules propose."""
+        request = pb.AcceptApplicationRequest(case_id=self.case_id, actor=OFFICER)
+        request.as_proposed.SetInParent()
+        await self._perform(self._client.accept_application, request)
+
+    async def refuse(self) -> None:
+        """Not accepted."""
+        request = pb.RefuseAcceptanceRequest(
+            case_id=self.case_id,
+            actor=OFFICER,
+            reasons=["申请事项依法不属于本机关职权范围"],
+            basis=["行政许可法 第三十二条第一款第二项"],
+            competent_body="有权机关",
+            remedies=REMEDIES,
+        )
+        await self._perform(self._client.refuse_acceptance, request)
+
+    async def correct(self) -> None:
+        """A notice, and its answer."""
+        defect = pb.Defect(subject="申请表", defect="未签字", required="补签后的申请表", basis="行政许可法 第三十二条")
+        request = pb.RequestCorrectionRequest(case_id=self.case_id, actor=OFFICER, defects=[defect])
+        notice = (await self._perform(self._client.request_correction, request)).notice
+        await self.cast.told[self.case_id].until(str(INTAKE), "CorrectionRequested")
+        answers = [case_pb2.LineAnswer(line=line.line, text="已补签") for line in notice.lines]
+        supplement = intake.SupplementApplicationRequest(
+            case_id=self.case_id, notice_number=notice.number, answers=answers
+        )
+        supplement.actor.applicant.level = 3
+        await self.cast.caller.perform(TERMINAL, self.cast.terminal.supplement_application, supplement)
+        await self.lead_is_told("SupplementReceived", "SupplementLate")
+
+    async def step(self) -> None:
+        """The examination."""
+        step = case_pb2.Step(name="审查", result=case_pb2.Step.RESULT_PASSED, opinion="符合法定形式")
+        step.started_at.GetCurrentTime()
+        step.ended_at.CopyFrom(step.started_at)
+        request = pb.RecordStepRequest(case_id=self.case_id, actor=OFFICER, step=step)
+        await self._perform(self._client.record_step, request)
+
+    async def grant(self) -> None:
+        """Granted, and closed."""
+        request = pb.DecideApplicationRequest(case_id=self.case_id, actor=OFFICER)
+        request.granted.certificate_number = f"FAULTS-{self.number:08}"
+        first = request.granted.valid_from
+        first.year, first.month, first.day = 2027, 1, 1
+        await self._decide(request)
+        await self.close()
+
+    async def deny(self) -> None:
+        """Denied, and closed."""
+        await self._decide(self._denial())
+        await self.close()
+
+    async def deny_if_open(self) -> None:
+        """Denied, unless the case has ended."""
+        try:
+            await self._decide(self._denial())
+        except Refused:
+            return
+
+    async def close_if_decided(self) -> None:
+        """Closed, where it was decided."""
+        if (await self._read()).state == case_pb2.STATE_DECIDED:
+            await self.close()
+
+    async def close(self) -> None:
+        """办结."""
+        await self._perform(self._client.close_case, pb.CloseCaseRequest(case_id=self.case_id, actor=OFFICER))
+
+    # --- asking others ---
+
+    async def ask(self, rules: Sequence[str], completion: "Completion.ValueType") -> None:
+        """By the item's rules."""
+        await self._ask(rules=rules, completion=completion)
+
+    async def ask_organ(self, organ: str) -> None:
+        """One that no rule names, and that is told of nothing but the question."""
+        other = self._other()
+        other.organ_id = organ
+        await self._ask(others=[other], completion=COMPLETION_ALL_MUST_ANSWER)
+
+    async def ask_where_there_is_none(self) -> None:
+        """A department that no town has."""
+        other = self._other()
+        other.department, other.tier = "FIRE", TIER_TOWN
+        await self._ask(others=[other], completion=COMPLETION_ALL_MUST_ANSWER)
+
+    async def recall(self) -> None:
+        """Take it back, unless it has ended."""
+        request = collaboration.RecallCollaborationRequest(
+            case_id=self.case_id, actor=OFFICER, collaboration_id=self.collaboration_id, reason="不再需要"
+        )
+        try:
+            await self._perform(self._client.collaborations.recall_collaboration, request)
+        except Refused:
+            self.cast.told[self.case_id].say(str(self.desk.organ), "RecallDeclined")
+
+    def _other(self) -> collaboration.RequestCollaborationRequest.Other:
+        return collaboration.RequestCollaborationRequest.Other(
+            kind=COLLABORATION_KIND_CONSULTATION, question="请提出意见", reply_days=3
+        )
+
+    async def _ask(self, **fields: Any) -> None:
+        request = collaboration.RequestCollaborationRequest(case_id=self.case_id, actor=OFFICER, **fields)
+        answer = await self._perform(self._client.collaborations.request_collaboration, request)
+        self.collaboration_id = answer.collaboration_id
+
+    # --- how ---
+
+    @property
+    def _client(self) -> DepartmentClient:
+        return self.cast.organs[self.desk.lead]
+
+    async def _perform(self, call: Callable[[Req], Awaitable[Resp]], request: Req) -> Resp:
+        return await self.cast.caller.perform(self.desk.organ, call, request)
+
+    async def _read(self) -> case_pb2.Case:
+        request = cases.GetCaseRequest(case_id=self.case_id)
+        return (await self.cast.caller.repeated(self._client.cases.get_case, request)).case
+
+    def _denial(self) -> pb.DecideApplicationRequest:
+        request = pb.DecideApplicationRequest(case_id=self.case_id, actor=OFFICER)
+        request.denied.reasons.append("不符合法定条件")
+        request.denied.remedies = REMEDIES
+        return request
+
+    async def _decide(self, request: pb.DecideApplicationRequest) -> None:
+        """On the case as it stands; looked at again as often as something came in between."""
+        while True:
+            case = await self._read()
+            request.if_version = case.version
+            del request.citations[:]
+            for standing in case.collaborations:
+                if standing.state == Collaboration.STATE_CONCLUDED:
+                    request.citations.add(collaboration_id=standing.collaboration_id, round=standing.round)
+            try:
+                await self._perform(self._client.decide_application, request)
+            except CaseChanged:
+                continue
+            except Refused as refused:
+                if refused.reason in OVERTAKEN:
+                    continue
+                raise
+            return

@@ -1,0 +1,135 @@
+"""Plays cases at a steady rate until it is told to stop, and waits for those that are under way."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import count, cycle
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from clients.errors import RongheError
+from clients.identity import Identity
+from faults.checker.collect import DELIVERIES, REQUESTS
+from faults.load.caller import Caller
+from faults.load.case import Case
+from faults.load.cast import DESKS, INTAKE, Cast, cast
+from faults.load.collaborators import collaborate, route
+from faults.load.courses import SHARES, Course
+from faults.load.durable import DurableLog
+from faults.load.parties import Receiver
+from ronghe.event.v1 import event_pb2
+
+
+@dataclass
+class Load:
+    """What is being played."""
+
+    cast: Cast
+    chance: Random
+    under_way: dict[int, str] = field(default_factory=dict)
+    """Number of a case -> its course."""
+    ended: Counter[str] = field(default_factory=Counter)
+    """Course -> cases."""
+    problems: Counter[str] = field(default_factory=Counter)
+    last_end: float = field(default_factory=time.monotonic)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _handled: set[str] = field(default_factory=set)
+
+    async def run(self, rate: float) -> None:
+        """So many cases a second, until cancelled."""
+        courses = [course for course, share in SHARES.items() for _ in range(share)]
+        self.chance.shuffle(courses)
+        started = time.monotonic()
+        for number, course in zip(count(), cycle(courses), strict=False):
+            await asyncio.sleep(max(0.0, started + number / rate - time.monotonic()))
+            self._begin(number, course)
+
+    async def settle(self, seconds: float) -> None:
+        """Wait until every case has ended, for so long at most."""
+        async with asyncio.timeout(seconds):
+            while self._tasks:
+                await asyncio.wait(self._tasks)
+
+    async def stop(self) -> None:
+        """Give up what is still under way."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _begin(self, number: int, course: Course) -> None:
+        """At a desk that has rules to ask by, where the course asks."""
+        asks = course.__name__ in ("asked", "recalled", "decided_meanwhile", "withdrawn_while_asked")
+        desk = self.chance.choice([desk for desk in DESKS if desk.rules or not asks])
+        self.under_way[number] = course.__name__
+        self._spawn(self._play(Case(number, desk, self.cast), course))
+
+    async def _play(self, case: Case, course: Course) -> None:
+        try:
+            await case.submit()
+            await course(case)
+            await case.ended()
+        except RongheError as error:
+            self.problems[f"{course.__name__}: {error.reason}"] += 1
+        else:
+            self.ended[course.__name__] += 1
+        del self.under_way[case.number]
+        self.last_end = time.monotonic()
+
+    # --- what comes in ---
+
+    def told(self, receiver: str, event: event_pb2.Event) -> None:
+        """A delivery, perhaps a repeated one."""
+        self.cast.told[event.case_id].add(receiver, event)
+        name = event.fact.type_url.rpartition(".")[2]
+        if name not in ("TaskAssigned", "TaskHeld") or f"{receiver} {event.id}" in self._handled:
+            return
+        self._handled.add(f"{receiver} {event.id}")
+        party = Identity.parse(receiver)
+        if name == "TaskAssigned":
+            assigned = event_pb2.TaskAssigned.FromString(event.fact.value)
+            self._spawn(collaborate(self.cast, party.id, assigned))
+        else:
+            self._spawn(route(self.cast, party.id, event_pb2.TaskHeld.FromString(event.fact.value)))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self.problems[f"{type(error).__name__}: {error}"] += 1
+
+
+@asynccontextmanager
+async def load(addresses: Mapping[str, str], pki: Path, log: Path, seed: int) -> AsyncIterator[Load]:
+    """All parties connected and listening, with their logs in the folder `log`."""
+    with DurableLog(log / REQUESTS) as sent, DurableLog(log / DELIVERIES) as given:
+        async with cast(addresses, pki, Caller(sent, Random(seed))) as everybody:
+            found = Load(everybody, Random(seed))
+            listening = [asyncio.create_task(each.run()) for each in _receivers(everybody, given, found.told)]
+            try:
+                yield found
+            finally:
+                await found.stop()
+                for task in listening:
+                    task.cancel()
+                await asyncio.gather(*listening, return_exceptions=True)
+
+
+def _receivers(everybody: Cast, log: DurableLog, told: Callable[[str, event_pb2.Event], None]) -> list[Receiver]:
+    found = [Receiver("intake", INTAKE, everybody.intake, log, told)]
+    found += [
+        Receiver("department", Identity("organ", name), client, log, told) for name, client in everybody.organs.items()
+    ]
+    found += [
+        Receiver("governance", Identity("center", name), client, log, told)
+        for name, client in everybody.centers.items()
+    ]
+    return found

@@ -1,0 +1,103 @@
+"""The mesh under test: a child process of the campaign, with its own data directory."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+SUBSYSTEMS = ("intake", "governance", "department")
+PROCESSES = (*SUBSYSTEMS, "kafka")
+COMMANDS = {name: f"servers.{name}" for name in SUBSYSTEMS} | {"kafka": "kafka.Kafka"}
+START_SECONDS = 90.0
+STOP_SECONDS = 60.0
+LOOK_SECONDS = 0.05
+
+
+class MeshFailed(Exception):
+    """The mesh did not start; the text is its own."""
+
+
+@dataclass(eq=False)
+class Mesh:
+    """Starts, breaks and stops one mesh."""
+
+    data: Path
+    port_base: int
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Beside that of the campaign, for the next start."""
+    process: "subprocess.Popen[str] | None" = None
+    addresses: Mapping[str, str] = field(default_factory=dict)
+
+    async def start(self) -> None:
+        """Return when it is up; raises MeshFailed."""
+        python = [sys.executable, "-m"]
+        arguments = ["--data", str(self.data), "--port-base", str(self.port_base)]
+        # Through `child`, so that it does not outlive the campaign.
+        command = [*python, "servers.mesh.child", *python, "servers.mesh", *arguments]
+        environment = {**os.environ, **self.environment}
+        endpoints, end = self.data / "run" / "endpoints.json", time.monotonic() + START_SECONDS
+        endpoints.unlink(missing_ok=True)  # of a mesh that was killed
+        self.process = subprocess.Popen(  # noqa: ASYNC220 - it takes a moment only
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        while not endpoints.exists():
+            if self.process.poll() is not None:
+                raise MeshFailed(self.process.communicate()[1].strip())
+            if time.monotonic() > end:
+                await self.stop()
+                raise MeshFailed(f"the mesh was not ready within {START_SECONDS:.0f} s")
+            await asyncio.sleep(LOOK_SECONDS)
+        self.addresses = {name: entry["address"] for name, entry in json.loads(endpoints.read_text()).items()}
+
+    async def stop(self) -> int:
+        """SIGTERM; gives the exit status."""
+        assert self.process is not None  # noqa: S101 - start() came first
+        self.process.terminate()
+        await asyncio.to_thread(self.process.communicate, timeout=STOP_SECONDS)
+        return self.process.returncode
+
+    def kill(self) -> None:
+        """SIGKILL of the supervisor; its children die with it."""
+        assert self.process is not None  # noqa: S101 - start() came first
+        self.process.kill()
+        self.process.wait()
+
+    def pid(self, name: str) -> int:
+        """Of the process that runs now; 0 while there is none."""
+        assert self.process is not None  # noqa: S101 - start() came first
+        return next((pid for pid in _children(self.process.pid) if COMMANDS[name] in _command(pid)), 0)
+
+    def signal(self, name: str, number: signal.Signals) -> int:
+        """Send a signal; gives the pid, 0 where there is no such process now."""
+        pid = self.pid(name)
+        if pid:
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                return 0
+        return pid
+
+    async def running(self, name: str, *, but: int = 0) -> None:
+        """Return when such a process runs that is not this one."""
+        while self.pid(name) in (0, but):  # noqa: ASYNC110 - the system does not say when
+            await asyncio.sleep(LOOK_SECONDS)
+
+
+def _children(parent: int) -> list[int]:
+    try:
+        return [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    except OSError:
+        return ""

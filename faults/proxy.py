@@ -1,0 +1,118 @@
+"""A TCP proxy that can be a bad network: it cuts, swallows, delays, or lets one direction through only."""
+
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+CHUNK = 16_384
+DELAY_SECONDS = 0.5
+# With these values a close is a reset: the peer learns at once, in the middle of a message.
+RESET = struct.pack("ii", 1, 0)
+
+
+class Network(Enum):
+    """How the network is."""
+
+    WHOLE = auto()
+    CUT = auto()
+    """Connections are reset, new ones too."""
+    BLACK_HOLE = auto()
+    """Nothing arrives, nobody is told."""
+    HALF_OPEN = auto()
+    """What the server says arrives, what the client says does not."""
+    SLOW = auto()
+    """Everything arrives later."""
+
+
+@dataclass(eq=False)
+class Proxy:
+    """Between callers and one server."""
+
+    target: tuple[str, int]
+    network: Network = Network.WHOLE
+    address: str = ""
+    _writers: set[asyncio.StreamWriter] = field(default_factory=set)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def become(self, network: Network) -> None:
+        """From now on."""
+        self.network = network
+        self._changed.set()
+        self._changed = asyncio.Event()
+        if network is Network.CUT:
+            self._reset()
+
+    def heal(self) -> None:
+        """Whole again; what was swallowed is gone, so connections that lost something end."""
+        lost = self.network in (Network.BLACK_HOLE, Network.HALF_OPEN)
+        self.become(Network.WHOLE)
+        if lost:
+            self._reset()
+
+    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Carry one connection, as the network is."""
+        self._writers.add(writer)
+        try:
+            if self.network is not Network.CUT:
+                with suppress(OSError):
+                    await self._carry(reader, writer)
+        finally:
+            self._writers.discard(writer)
+            _abort(writer)
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection(*self.target)
+        self._writers.add(back)
+        ways = [
+            asyncio.create_task(self._forward(reader, back, (Network.BLACK_HOLE, Network.HALF_OPEN))),
+            asyncio.create_task(self._forward(there, writer, (Network.BLACK_HOLE,))),
+        ]
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
+            self._writers.discard(back)
+            _abort(back)
+
+    async def _forward(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, swallows: tuple[Network, ...]
+    ) -> None:
+        while chunk := await source.read(CHUNK):
+            if self.network is Network.SLOW:
+                await asyncio.sleep(DELAY_SECONDS)
+            while self.network in swallows:
+                await self._changed.wait()
+            sink.write(chunk)
+            await sink.drain()
+
+    def _reset(self) -> None:
+        for writer in self._writers:
+            _abort(writer)
+
+
+def _abort(writer: asyncio.StreamWriter) -> None:
+    connection = writer.get_extra_info("socket")
+    if connection is not None and connection.fileno() >= 0:
+        with suppress(OSError):
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    writer.transport.abort()
+
+
+@asynccontextmanager
+async def proxies(addresses: Mapping[str, str]) -> AsyncIterator[Mapping[str, Proxy]]:
+    """One for each of these servers, on ports of their own."""
+    async with AsyncExitStack() as stack:
+        found = {}
+        for name, address in addresses.items():
+            host, _, port = address.rpartition(":")
+            proxy = found[name] = Proxy((host, int(port)))
+            server = await asyncio.start_server(proxy.accept, "127.0.0.1", 0)
+            await stack.enter_async_context(server)
+            proxy.address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield found

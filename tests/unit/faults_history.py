@@ -1,0 +1,146 @@
+"""A true history of one case that asks another organ, made by hand: what the checker must find nothing wrong with."""
+
+from collections.abc import Sequence
+from itertools import count
+from typing import Any
+from uuid import UUID
+
+from google.protobuf.message import Message
+
+from faults.checker.history import Delivery, Event, History, InboxRow, Journal, Request, Row, Span, TopicRecord
+from faults.checker.marks import mark_of
+from faults.checker.mutations import rechained
+from faults.checker.routes import EFFECTS, holders, owner, receivers
+from ronghe.case.v1.case_pb2 import Application, Case
+from ronghe.catalog.v1.catalog_pb2 import Collaborator, Organ, ServiceItem
+from ronghe.collaboration.v1.collaboration_pb2 import Answer, Brief, Collaboration
+from ronghe.document.v1.document_pb2 import Document
+from ronghe.event.v1 import event_pb2 as event
+from ronghe.intake.v1.intake_service_pb2 import SubmitApplicationResponse
+from ronghe.party.v1.party_pb2 import Actor, ApplicantActor, FormValue, Officer, Party, PersonalData
+
+CASE = "0190a000-0000-7000-8000-000000000001"
+LEAD, ASKED = "urban-mgmt-500103", "planning-500103"
+COLLABORATION, TASK = "a collaboration", "a task"
+MARKS = {name: mark_of(str(UUID(int=number))) for number, name in enumerate(EFFECTS, 1)}
+KINDS = {"intake": 1, "governance": 2, "department": 3}
+
+
+def true_history() -> History:
+    """Everything of it."""
+    events = _events()
+    requests = [
+        Request("somebody", command, MARKS[command], b"", answers=[_answer(command, events)])
+        for command, effects in EFFECTS.items()
+        if any(each.name in effects and MARKS[command].encode() in each.body for each in events)
+    ]
+    bare = History(requests, {name: _journal(name, events) for name in KINDS}, [], [])
+    journals = {name: _with_inbox(bare, journal) for name, journal in bare.journals.items()}
+    return History(
+        requests,
+        journals,
+        topic=[TopicRecord(0, offset, CASE, each) for offset, each in enumerate(events)],
+        deliveries=[
+            Delivery(name, row.receiver, row.sequence, journal.by_position[row.position])
+            for name, journal in journals.items()
+            for row in journal.inbox
+            if not row.receiver.startswith("service/")
+        ],
+        spans=[Span(UUID(CASE).hex, "00000000000000aa", "", "ronghe.event.v1.Submitted")],
+    )
+
+
+def _events() -> Sequence[Event]:
+    """Each caused by the one before it."""
+    found: list[Event] = []
+    versions = count(1)
+    for fact in _facts():
+        name = fact.DESCRIPTOR.name
+        number = len(found) + 1
+        found.append(
+            Event(
+                id=str(UUID(int=1000 + number)),
+                origin=f"{owner(name)}-01",
+                case_id=CASE,
+                stream=f"{owner(name)}/{CASE}",
+                version=next(versions),
+                causes=(found[-1].id,) if found else (),
+                type=fact.DESCRIPTOR.full_name,
+                recorded_at=number,
+                body=fact.SerializeToString(),
+            )
+        )
+    return found
+
+
+def _facts() -> Sequence[Message]:
+    lead, asked = Organ(id=LEAD), Organ(id=ASKED, division="500103")
+    item = ServiceItem(collaborators=[Collaborator(id="planning", discloses=["area_m2"])])
+    application = Application(case_id=CASE, intake_id="yukuaiban", item=item, lead=lead)
+    application.personal.CopyFrom(PersonalData(applicant=Party(name="申请人甲", mobile="19900000001")))
+    of: dict[str, Any] = {"collaboration_id": COLLABORATION, "lead_id": LEAD}
+    task: dict[str, Any] = {**of, "task_id": TASK}
+    brief = Brief(rule="planning", form=[FormValue(name="area_m2", number=12)])
+    return [
+        event.Submitted(
+            actor=Actor(applicant=ApplicantActor(method=MARKS["SubmitApplicationRequest"])),
+            application=application,
+            voucher=Document(number="1", text_digest=b"voucher"),
+        ),
+        event.Accepted(officer=_officer("AcceptApplicationRequest"), receipt=Document(number="2")),
+        event.CollaborationRequested(
+            collaboration=Collaboration(
+                collaboration_id=COLLABORATION, requested_by=_officer("RequestCollaborationRequest")
+            )
+        ),
+        event.CollaborationOpened(**of),
+        event.TaskAssigned(**task, organ=asked, brief=brief),
+        event.TaskSigned(**task, organ_id=ASKED, officer=_officer("SignForTaskRequest")),
+        event.TaskAnswered(**task, organ_id=ASKED, answer=Answer(officer=_officer("AnswerTaskRequest"))),
+        event.AnswerReceived(**task, organ=asked),
+        event.CollaborationConcluded(**of),
+        event.Decided(officer=_officer("DecideApplicationRequest")),
+        event.Closed(officer=_officer("CloseCaseRequest")),
+    ]
+
+
+def _officer(command: str) -> Officer:
+    return Officer(id=MARKS[command], name="经办人")
+
+
+def _answer(command: str, events: Sequence[Event]) -> Message:
+    if command != "SubmitApplicationRequest":
+        return Case()
+    return SubmitApplicationResponse(case_id=CASE, voucher=events[0].fact.voucher)
+
+
+def _journal(name: str, events: Sequence[Event]) -> Journal:
+    rows = rechained(
+        [
+            Row(0, each, 1, 1, 1 if owner(each.name) == name else 3, None, b"", b"")
+            for each in events
+            if name in holders(each.name)
+        ]
+    )
+    case = Case(case_id=CASE, documents=[events[0].fact.voucher])
+    head = (rows[-1].position, rows[-1].hash)
+    published = None if name == "intake" else rows[-1].position
+    return Journal(name, rows, head, published=published, cases={CASE: case})
+
+
+def _with_inbox(history: History, journal: Journal) -> Journal:
+    last: dict[str, int] = {}
+    inbox = []
+    for row in journal.rows:
+        for receiver in receivers(history, journal.subsystem, row.event):
+            last[receiver] = last.get(receiver, 0) + 1
+            inbox.append(InboxRow(receiver, last[receiver], row.position, CASE, is_acknowledged=True))
+    return Journal(
+        journal.subsystem,
+        journal.rows,
+        journal.head,
+        inbox,
+        last,
+        published=journal.published,
+        cases=journal.cases,
+    )
