@@ -21,8 +21,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from clients.channel import open_channel
 from clients.credentials import Credentials
 from clients.demo.applications import Applicants
+from clients.demo.desks import find_desks
 from clients.demo.plan import Desk
-from clients.demo.run import INTAKE, find_desks
+from clients.demo.run import INTAKE
 from clients.demo.stage import Stage, stage
 from clients.demo.story import OFFICER
 from clients.department import Command, DepartmentClient

@@ -5,43 +5,9 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
-
-import structlog
-
-from clients.faults import fault
-
-log = structlog.get_logger()
 
 LEAST_SECRET = 16
-
-
-@asynccontextmanager
-async def in_background(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run these until the block is left. One that ends by itself is a bug: the process ends, and is started again."""
-    tasks = [asyncio.create_task(work) for work in works]
-    for task in tasks:
-        task.add_done_callback(_ended)
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _ended(task: "asyncio.Task[None]") -> None:
-    if task.cancelled():
-        return
-    error = task.exception()
-    if error is None:
-        log.error("process.work_ended")
-    else:
-        log.error("process.work_failed", **fault(error))
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 async def stopped() -> None:

@@ -31,4 +31,4 @@ class DocumentServicer:
                 addressed = with_addressee(document, case)
                 shown = pb.GetDocumentResponse(document=addressed, text=render(addressed))
                 return await self._accesses.recorded(shown, case.case_id, call)
-        raise Refused(Reason.REASON_DOCUMENT_NOT_FOUND, f"the case has no document {request.number}")
+        raise Refused(Reason.REASON_DOCUMENT_NOT_FOUND, f"the case has no document {request.number}: see GetCase")

@@ -12,7 +12,7 @@ from servers.case.acts import Act
 from servers.kernel.stream import FieldViolation, Refused, Scope
 
 CLOCK_TOLERANCE = timedelta(seconds=120)
-"""How far a caller's clock may be ahead."""
+"""How far a caller's clock may differ."""
 
 
 def check_act(case: case_pb2.Case, command: Act, now: datetime, *legal: "case_pb2.State.ValueType") -> None:
@@ -37,6 +37,7 @@ def check_occurred_at(occurred_at: Timestamp, earliest: Timestamp, now: datetime
         f"occurred_at must lie between {bounds['earliest']}, the latest act before it, and {bounds['latest']}: "
         "check the clock, or read again",
         bounds,
+        [FieldViolation("occurred_at", "lies before the latest act, or in the future")],
     )
 
 

@@ -102,4 +102,4 @@ class CaseView:
 
 def not_found() -> Refused:
     """No such case, or someone else's: both answer alike."""
-    return Refused(Reason.REASON_CASE_NOT_FOUND, "there is no such case among those you may see")
+    return Refused(Reason.REASON_CASE_NOT_FOUND, "there is no such case among those you may see: check its id")

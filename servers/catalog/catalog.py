@@ -82,7 +82,11 @@ class Catalog:
         """The version of an item in force on a day. Raises Refused: ITEM_NOT_FOUND, ITEM_NOT_IN_FORCE."""
         item = self._in_force(self._versions_of(code), on)
         if item is None:
-            raise Refused(Reason.REASON_ITEM_NOT_IN_FORCE, f"{code} is not offered on {_day(on)}", {"item_code": code})
+            raise Refused(
+                Reason.REASON_ITEM_NOT_IN_FORCE,
+                f"{code} is not offered on {_day(on)}: see ListServiceItems",
+                {"item_code": code},
+            )
         return item
 
     def item_version(self, code: str, version: int) -> ServiceItem:

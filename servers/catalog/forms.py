@@ -30,8 +30,8 @@ def wrong_values(form: Sequence[FormField], values: Iterable[FormValue], *, pers
 def missing_values(
     form: Sequence[FormField], values: Iterable[FormValue], personal: Iterable[FormValue]
 ) -> Iterator[FieldViolation]:
-    """Required fields that were left out."""
-    given = {value.name for value in (*values, *personal)}
+    """Required fields that were left out, or have an empty text."""
+    given = {value.name for value in (*values, *personal) if value.WhichOneof("value") != "text" or value.text.strip()}
     for field in form:
         if field.required and field.name not in given:
             path = "personal.form" if field.personal else "form"

@@ -108,4 +108,7 @@ def _collaboration(snapshot: bytes) -> Collaboration:
 
 def not_found() -> Refused:
     """No such collaboration, or someone else's: both answer alike."""
-    return Refused(Reason.REASON_COLLABORATION_NOT_FOUND, "there is no such collaboration among those you may see")
+    return Refused(
+        Reason.REASON_COLLABORATION_NOT_FOUND,
+        "there is no such collaboration among those you may see: check its id, or see ListCollaborations",
+    )

@@ -79,6 +79,7 @@ def _check_deferred(case: case_pb2.Case, command: pb.AcceptApplicationRequest) -
             Reason.REASON_MATERIAL_MISSING,
             f"{', '.join(missing)} is missing: request a correction, or let it follow under deferred_materials",
             {"material": ",".join(missing)},
+            [FieldViolation("deferred_materials", f"has not {', '.join(missing)}")],
         )
 
 

@@ -30,6 +30,7 @@ from servers.collaboration.service import CollaborationServicer
 from servers.governance.case import CaseStream
 from servers.governance.collaboration import CollaborationStream
 from servers.governance.service import GovernanceServicer
+from servers.kernel.background import in_background
 from servers.kernel.bridges import Bridges
 from servers.kernel.inbox_service import InboxServicer
 from servers.kernel.kernel import running
@@ -38,7 +39,7 @@ from servers.kernel.stream import Stream
 from servers.kernel.subsystem import Subsystem
 from servers.law.calendar import Calendar
 from servers.observed import count_commits, observe_consumer, observe_kernel, observe_relay
-from servers.process import in_background, read_secret, share_the_interpreter, spare_the_collector, stopped
+from servers.process import read_secret, share_the_interpreter, spare_the_collector, stopped
 from servers.rpc.paging import Pages
 from servers.rpc.server import serving
 from servers.settings import SubsystemSettings

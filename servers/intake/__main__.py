@@ -21,13 +21,14 @@ from servers.intake.application import ApplicationStream
 from servers.intake.lookup import QueryCodeLookup
 from servers.intake.query_code import QueryCodes
 from servers.intake.service import IntakeServicer
+from servers.kernel.background import in_background
 from servers.kernel.bridges import Bridges
 from servers.kernel.inbox_service import InboxServicer
 from servers.kernel.kernel import running
 from servers.kernel.operations import OperationsServicer
 from servers.kernel.subsystem import Subsystem
 from servers.observed import count_commits, observe_kernel
-from servers.process import in_background, read_secret, share_the_interpreter, spare_the_collector, stopped
+from servers.process import read_secret, share_the_interpreter, spare_the_collector, stopped
 from servers.rpc.paging import Pages
 from servers.rpc.server import serving
 from servers.settings import SubsystemSettings

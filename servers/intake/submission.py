@@ -126,6 +126,7 @@ def _check_materials(item: ServiceItem, command: SubmitApplicationRequest) -> No
                 Reason.REASON_MATERIAL_MISSING,
                 f"{rule.code} {rule.name} is required and may not follow later: hand it in",
                 {"material": rule.code},
+                [FieldViolation("materials", f"{rule.code} is missing")],
             )
 
 

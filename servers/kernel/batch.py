@@ -10,20 +10,20 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from google.protobuf.message import Message
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection, Row, select
 from uuid_utils.compat import uuid7
 
 from bridge.record import Arrival, Record
 from clients.identity import Identity
 from clients.telemetry import SpanContext, format_traceparent
 from ronghe.error.v1.reason_pb2 import Reason
-from servers.kernel import journal
+from servers.kernel import journal, tables
 from servers.kernel.database import Database
 from servers.kernel.inbox import Acknowledgement, Item, Receiver
 from servers.kernel.statements import Statements
 from servers.kernel.stream import Caused, Facts, Refused, Scope, Stream, StreamKey
 from servers.kernel.subsystem import Subsystem
-from servers.kernel.times import to_micros
+from servers.kernel.times import from_micros, to_micros
 
 MAX_EVENT_BYTES = 256 * 1024
 
@@ -121,11 +121,18 @@ class Batch:
 
     def _fold_again(self, live: LiveStream) -> None:
         """The rules of folding have changed since the state was stored: take it from the journal."""
+        live.timers = self._stored_timers(live)
         live.state.Clear()
         for version, record in enumerate(self._taken_in(live), 1):
             live.rules.evolve(live.state, record, version)
             live.version = version
         live.changed = True
+
+    def _stored_timers(self, live: LiveStream) -> Mapping[str, datetime]:
+        """Other rules may have set them."""
+        columns = tables.timer.c
+        statement = select(columns.name, columns.due_at).where(columns.stream == str(live.key))
+        return {row.name: from_micros(row.due_at) for row in self.connection.execute(statement)}
 
     def _taken_in(self, live: LiveStream) -> list[Record]:
         """Every record that the stream has taken in, in order: the first is version 1."""

@@ -1,6 +1,7 @@
 """A subsystem's database, SQLite or PostgreSQL: engines, the append lock, and statements rendered once."""
 
 import json
+import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
@@ -21,6 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.pool import QueuePool
 from sqlalchemy.sql import ClauseElement
 
@@ -29,6 +31,45 @@ from bridge.ports import StoreUnavailable
 READERS = 3
 # A stopped replica's append lock is freed after this long, so that the others go on.
 IDLE_IN_TRANSACTION_MS = 10_000
+# A server that no longer answers is given up after about this long, rather than after the system's minutes or hours.
+SILENCE_SECONDS = 10
+KEEPALIVE = {
+    "keepalives": 1,
+    "keepalives_idle": 4,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": SILENCE_SECONDS * 1000,
+}
+# Beginnings of SQLSTATEs, https://www.postgresql.org/docs/current/errcodes-appendix.html: the rest is the statement's.
+POSTGRESQL_OUTAGES = (
+    "08",  # connection
+    "25006",  # a standby that is not promoted yet: read-only
+    "25P03",  # idle in transaction for too long: this process was stopped
+    "28",  # not let in
+    "3D",  # no such database
+    "40",  # rolled back to be tried again
+    "42501",  # not permitted any more
+    "53",  # no disk, memory or connection left
+    "55P03",  # lock not available
+    "57",  # shut down, starting, or canceled
+    "58",  # the server's own system
+    "XX001",  # damaged data
+    "XX002",  # damaged index
+)
+SQLITE_OUTAGES = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_INTERRUPT,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_PROTOCOL,
+    sqlite3.SQLITE_READONLY,
+}
 SQLITE_PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
@@ -72,7 +113,7 @@ class Database:
             max_overflow=0,
             pool_pre_ping=True,
             pool_timeout=5,
-            connect_args={"options": options, "connect_timeout": 3},
+            connect_args={"options": options, "connect_timeout": 3, **KEEPALIVE},
         )
 
     def close(self) -> None:
@@ -130,11 +171,23 @@ class Database:
 
 def is_outage(error: BaseException) -> bool:
     """Whether the database itself failed (to be waited for), rather than what it was asked to do."""
-    if isinstance(error, StoreUnavailable):
+    if isinstance(error, StoreUnavailable | NoConnectionFree):
         return True
-    if isinstance(error, DBAPIError):
-        return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
-    return False
+    if not isinstance(error, DBAPIError):
+        return False
+    return error.connection_invalidated or _says_outage(error)
+
+
+def _says_outage(error: DBAPIError) -> bool:
+    sqlite_code: int | None = getattr(error.orig, "sqlite_errorcode", None)
+    if sqlite_code is not None:
+        # The low byte is the primary code.
+        return sqlite_code & 0xFF in SQLITE_OUTAGES
+    state: str | None = getattr(error.orig, "sqlstate", None)
+    if state is not None:
+        return state.startswith(POSTGRESQL_OUTAGES)
+    # No answer came from the server at all.
+    return isinstance(error, OperationalError | InterfaceError)
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:

@@ -106,12 +106,13 @@ class Acknowledgement:
         """Raise Refused unless the session is the live one, and was sent all of them."""
         if receiver.session != self.session:
             raise taken_over(self.receiver)
-        highest = max([*self.sequences, *(sequence for sequence, _ in self.put_off)], default=0)
-        if highest > receiver.last_sequence:
+        said, last = [*self.sequences, *(sequence for sequence, _ in self.put_off)], receiver.last_sequence
+        wrong = next((sequence for sequence in said if not 0 < sequence <= last), None)
+        if wrong is not None:
             raise Refused(
                 Reason.REASON_SEQUENCE_NEVER_SENT,
-                f"sequence {highest} was never sent to {self.receiver}: the last one is {receiver.last_sequence}",
-                {"sequence": str(highest)},
+                f"sequence {wrong} was never sent to {self.receiver}, the last one is {last}: acknowledge what you got",
+                {"sequence": str(wrong)},
             )
 
 

@@ -182,18 +182,24 @@ class InboxSession:
         now = to_micros(self._kernel.clock.now())
         put_off = [(nack.sequence, now + _micros(nack.delay)) for nack in nacks]
         crash_point("after-delivery")
-        await self._kernel.acknowledge(Acknowledgement(self._receiver, self.id, sequences, put_off))
+        # The receiver may leave meanwhile: what is on its way to the database is told all the same.
+        await asyncio.shield(self._acknowledge(Acknowledgement(self._receiver, self.id, sequences, put_off)))
         for sequence in sequences:
             self._settle(sequence)
         for nack in nacks:
             self._repeat(nack.sequence, _micros(nack.delay) / 1_000_000)
         self._changed.set()
 
+    async def _acknowledge(self, said: Acknowledgement) -> None:
+        items = [self._sent[sequence] for sequence in said.sequences if sequence in self._sent]
+        await self._kernel.acknowledge(said)
+        for item in items:
+            delivered(self._kernel, self._receiver, item)
+
     def _settle(self, sequence: int) -> None:
         item = self._sent.pop(sequence, None)
         if item is None:
             return
-        delivered(self._kernel, self._receiver, item)
         waiting = self._cases[item.record.case_id]
         waiting.popleft()
         self._loaded -= 1

@@ -13,16 +13,18 @@ from sqlalchemy import Connection, delete, select
 
 from bridge.crash import crash_point
 from bridge.ports import Arrived, Checkpoint, Cursor, StoreUnavailable, Undecodable
-from bridge.record import Record
+from bridge.record import Arrival, Record
 from clients.identity import Identity
 from clients.telemetry import SpanContext, SpanSink
 from servers.kernel import journal, tables
+from servers.kernel.background import in_background
 from servers.kernel.database import READERS, Database, is_outage
 from servers.kernel.inbox import Acknowledgement
 from servers.kernel.inbox_session import Sessions
 from servers.kernel.late import LateFacts, Meet
 from servers.kernel.migrate import migrate
 from servers.kernel.operator_acts import Act
+from servers.kernel.recent import Recent
 from servers.kernel.signals import Signals
 from servers.kernel.spans import record_events
 from servers.kernel.subsystem import Subsystem
@@ -74,6 +76,7 @@ class Kernel:
             head = connection.execute(select(tables.journal_head)).one()
         self.epoch: int = head.epoch
         self.signals = Signals(head.position)
+        self._recent = Recent()
         self.sessions = Sessions()
         self.writer = Writer(database, subsystem, clock, self._on_commit)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
@@ -144,9 +147,13 @@ class Kernel:
         record_events(self.spans, committed)
         self._observe(committed)
         try:
-            self._loop.call_soon_threadsafe(self.signals.committed, committed.position, committed.delivered)
+            self._loop.call_soon_threadsafe(self._committed, committed)
         except RuntimeError:
             return  # the loop is closed: nobody waits any more
+
+    def _committed(self, committed: Committed) -> None:
+        self._recent.add([taken.record for taken in committed.taken])
+        self.signals.committed(committed.position, committed.delivered)
 
     def stop(self) -> None:
         """Finish what waits, and end the threads."""
@@ -157,6 +164,9 @@ class Kernel:
 
     async def unpublished(self, after: int, limit: int) -> tuple[Sequence[Record], int]:
         """Rows to publish behind a position, in order, and up to where the journal was looked through."""
+        recent = self._recent.behind(after, limit)
+        if recent:
+            return [record for record in recent if record.arrival is not Arrival.KAFKA], recent[-1].position
         return await self.read(lambda connection: journal.unpublished(connection, after, limit))
 
     async def wait_beyond(self, position: int) -> None:
@@ -232,14 +242,11 @@ async def running(
     kernel = Kernel(database, subsystem, clock or SystemClock(), spans, observe)
     kernel.writer.start()
     late = LateFacts(kernel)
-    watching = [asyncio.create_task(work) for work in (Timers(kernel).run(), late.run())]
     try:
-        await late.meet_all()
-        yield kernel
+        async with in_background(Timers(kernel).run(), late.run()):
+            await late.meet_all()
+            yield kernel
     finally:
         crash_point("during-shutdown")
-        for task in watching:
-            task.cancel()
-        await asyncio.gather(*watching, return_exceptions=True)
         await asyncio.to_thread(kernel.stop)
         database.close()

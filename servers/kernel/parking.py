@@ -55,14 +55,14 @@ def to_row(item: Arrived | Undecodable, problem: str) -> dict[str, Any]:
         case_id, body, headers = item.case_id, item.value, _headers(item.headers)
     return {
         "source": item.source,
-        "case_id": case_id,
+        "case_id": _storable(case_id),
         "event_id": _storable(headers.get("ce_id", "")),
         "origin": _storable(headers.get("ce_source", "")),
         "type": _storable(headers.get("ce_type", "")),
         "headers": json.dumps(headers),
         "body": body,
         "digest": hashlib.sha256(body).digest(),
-        "problem": problem,
+        "problem": _storable(problem),
     }
 
 

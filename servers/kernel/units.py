@@ -23,7 +23,7 @@ from servers.kernel.inbox import Acknowledgement
 from servers.kernel.parking import objection, problem_of, to_row
 from servers.kernel.statements import Statements
 from servers.kernel.stream import Facts, Refused, Scope, StreamKey
-from servers.kernel.times import to_micros
+from servers.kernel.times import from_micros, to_micros
 
 T = TypeVar("T")
 
@@ -148,7 +148,11 @@ class Absorb:
 
     def fail(self, batch: Batch, error: Exception) -> None:
         """Poison stops only its own case: it is set aside, with a description and without its contents."""
-        self._park(batch, problem_of(error))
+        row = to_row(self.item, problem_of(error))
+        # It may have failed before anything of its case was loaded.
+        batch.load_parked([row["case_id"]])
+        if self.record is None or not batch.was_set_aside(self.record):
+            batch.park(row)
 
     def _park(self, batch: Batch, problem: str) -> None:
         batch.park(to_row(self.item, problem))
@@ -192,22 +196,25 @@ class Expire:
         return [self.key]
 
     def apply(self, batch: Batch) -> None:
-        """Ask the stream what follows, if the timer is still set and due."""
+        """Ask the stream what follows, if the timer is still set, still wanted, and due."""
         columns = tables.timer.c
         row = batch.connection.execute(
             select(columns.due_at).where(columns.stream == str(self.key), columns.name == self.timer)
         ).one_or_none()
         if row is None or row.due_at > to_micros(batch.now):
             return
-        crash_point("timer-due")
         live = batch.stream(self.key)
+        live.timers = {**live.timers, self.timer: from_micros(row.due_at)}
+        due = live.rules.timers(live.state).get(self.timer)
+        if due is None or due > batch.now:
+            # An earlier unit of this batch made it void, or other rules did: the stored timer follows.
+            live.changed = True
+            return
+        crash_point("timer-due")
         (cause,) = live.last_cause
         scope = batch.scope_after(cause, self.key)
         facts = live.rules.expire(live.state, self.timer, scope)
         batch.append(live, facts, live.last_cause, scope, None, self.started_at)
-        batch.connection.exec_driver_sql(
-            batch.statements.delete_timer, {"key_stream": str(self.key), "key_name": self.timer}
-        )
 
     def fail(self, batch: Batch, error: Exception) -> object:
         """The timer stays, and is tried again."""

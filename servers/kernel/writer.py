@@ -4,12 +4,11 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
 
 from bridge.crash import crash_point
 from bridge.pacing import Pacer
@@ -20,7 +19,7 @@ from servers.kernel.batch import Batch, Taken
 from servers.kernel.database import Database, is_outage
 from servers.kernel.inbox import Item
 from servers.kernel.statements import Statements
-from servers.kernel.stream import Refused
+from servers.kernel.stream import Refused, StreamKey
 from servers.kernel.subsystem import Subsystem
 from servers.kernel.times import Clock
 from servers.kernel.units import Absorb, Acknowledge, Execute, Unit
@@ -34,10 +33,16 @@ OUTAGE_PAUSE_SECONDS = 0.5
 
 @dataclass(eq=False, slots=True)
 class Job:
-    """Units that stand or fall together, and the future that waits for the last one's result."""
+    """Units in their order, each of which may be done by itself; the future waits for the last one's result."""
 
     units: Sequence[Unit]
     future: "asyncio.Future[object]"
+
+
+Works = Sequence[Sequence[Unit]]
+"""The units of several jobs."""
+Failed = Mapping[int, Exception]
+"""What is wrong with a unit, by its `id()`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,35 +138,42 @@ class Writer:
 
     def _work(self, jobs: list[Job]) -> None:
         try:
-            answers, committed = self._transact(jobs)
+            results = self._transact([job.units for job in jobs], {})
         except Exception as error:
             self._recover(jobs, error)
-            return
-        if committed is not None:
-            self.units += committed.units
-            self.commits += 1
-            self._on_commit(committed)
-        _answer(answers)
+        else:
+            _answer([(job.future, result) for job, result in zip(jobs, results, strict=True)])
 
-    def _transact(self, jobs: list[Job]) -> tuple["Answers", Committed | None]:
-        """Run the jobs in one transaction; again without a unit that fails, until it commits."""
-        failed: dict[int, Exception] = {}
+    def _transact(self, works: Works, failed: Failed) -> Sequence[object]:
+        """Do all of it in one transaction; again without a unit that fails, until it commits. A result a work."""
         while True:
             try:
-                return self._attempt(jobs, failed)
+                results, committed = self._attempt(works, failed)
             except UnitFailed as failure:
-                log.error("writer.unit_failed", unit=type(failure.unit).__name__, **fault(failure.cause))  # noqa: TRY400 - no text
-                failed[id(failure.unit)] = failure.cause
+                _log_failed(failure.unit, failure.cause)
+                failed = {**failed, id(failure.unit): failure.cause}
+            else:
+                self.units += committed.units
+                self.commits += 1
+                self._tell(committed)
+                return results
 
-    def _attempt(self, jobs: list[Job], failed: dict[int, Exception]) -> tuple["Answers", Committed | None]:
+    def _tell(self, committed: Committed) -> None:
+        """What observers make of it cannot undo what is committed."""
+        try:
+            self._on_commit(committed)
+        except Exception as error:
+            log.error("writer.observer_failed", **fault(error))  # noqa: TRY400 - no text
+
+    def _attempt(self, works: Works, failed: Failed) -> tuple[Sequence[object], Committed]:
         with self._database.writer.connect() as connection, connection.begin():
             batch = self._open(connection)
-            self._prefetch(batch, jobs)
-            answers: Answers = [(job.future, _outcome(job, batch, failed)) for job in jobs]
+            self._prefetch(batch, [unit for units in works for unit in units if id(unit) not in failed])
+            results = [_outcome(units, batch, failed) for units in works]
             batch.write()
             crash_point("before-commit")
         crash_point("after-commit")
-        return answers, self._committed(batch, sum(len(job.units) for job in jobs))
+        return results, self._committed(batch, sum(map(len, works)))
 
     def _open(self, connection: Connection) -> Batch:
         head = connection.exec_driver_sql(self.statements.lock_head).one()
@@ -176,53 +188,79 @@ class Writer:
             hash=head.hash,
         )
 
-    def _prefetch(self, batch: Batch, jobs: list[Job]) -> None:
-        units = [unit for job in jobs for unit in job.units]
+    def _prefetch(self, batch: Batch, units: Sequence[Unit]) -> None:
         records = [unit.record for unit in units if isinstance(unit, Absorb) and unit.record]
         batch.load_requests(unit.key for unit in units if isinstance(unit, Execute))
         batch.load_events(records)
         batch.load_parked(record.case_id for record in records)
         batch.load_receivers(unit.said.receiver for unit in units if isinstance(unit, Acknowledge))
-        batch.load(key for unit in units for key in unit.expects(batch))
+        batch.load(key for unit in units for key in _expected(unit, batch))
 
     def _committed(self, batch: Batch, units: int) -> Committed:
         return Committed(batch.position, batch.taken, batch.delivered, units, time.time_ns())
 
     def _recover(self, jobs: list[Job], error: Exception) -> None:
-        """The database failed, or refused a row: wait for it, or find the job by halving."""
-        if not is_outage(error) and len(jobs) > 1 and isinstance(error, DBAPIError):
+        """Wait for the database where it failed; find the one unit that is at fault where it did not."""
+        if is_outage(error):
+            result = self._pause(error)
+            _answer([(job.future, result) for job in jobs])
+        elif len(jobs) > 1:
             middle = len(jobs) // 2
             self._work(jobs[:middle])
             self._work(jobs[middle:])
-            return
-        if is_outage(error):
-            log.warning("writer.store_unavailable", error=type(error).__name__)
-            self._database.writer.dispose()
-            time.sleep(OUTAGE_PAUSE_SECONDS)
-            error = StoreUnavailable("the database does not answer")
         else:
-            log.error("writer.failed", **fault(error))
-        _answer([(job.future, error) for job in jobs])
+            _answer([(jobs[0].future, self._narrow(jobs[0].units, error))])
+
+    def _pause(self, error: Exception) -> StoreUnavailable:
+        log.warning("writer.store_unavailable", error=type(error).__name__)
+        self._database.writer.dispose()
+        time.sleep(OUTAGE_PAUSE_SECONDS)
+        return StoreUnavailable("the database does not answer")
+
+    def _narrow(self, units: Sequence[Unit], error: Exception) -> object:
+        """The last one's result. They failed together: each half is done by itself, down to the one at fault."""
+        if len(units) == 1:
+            _log_failed(units[0], error)
+            return self._alone(units, {id(units[0]): error})
+        middle = len(units) // 2
+        result = self._alone(units[:middle], {})
+        return result if isinstance(result, Exception) else self._alone(units[middle:], {})
+
+    def _alone(self, units: Sequence[Unit], failed: Failed) -> object:
+        try:
+            return self._transact([units], failed)[0]
+        except Exception as error:
+            if is_outage(error):
+                return self._pause(error)
+            return error if failed else self._narrow(units, error)
 
 
-Answers = list[tuple["asyncio.Future[object]", object]]
+def _log_failed(unit: Unit, error: Exception) -> None:
+    log.error("writer.unit_failed", unit=type(unit).__name__, **fault(error))
 
 
-def _outcome(job: Job, batch: Batch, failed: dict[int, Exception]) -> object:
-    """The last unit's result, or the exception that ends the job."""
+def _expected(unit: Unit, batch: Batch) -> Iterable[StreamKey]:
+    try:
+        return unit.expects(batch)
+    except Exception as error:
+        if is_outage(error):
+            raise
+        raise UnitFailed(unit, error) from error
+
+
+def _outcome(units: Sequence[Unit], batch: Batch, failed: Failed) -> object:
+    """The last unit's result, or the exception that ends the work."""
     result: object = None
     try:
-        for unit in job.units:
+        for unit in units:
             error = failed.get(id(unit))
             result = _apply(unit, batch) if error is None else unit.fail(batch, error)
     except (Refused, StoreUnavailable) as refusal:
         return refusal
-    except UnitFailed:
-        raise
-    except DBAPIError:
-        raise
     except Exception as error:
-        return error
+        if any(error is answer for answer in failed.values()):
+            return error
+        raise
     return result
 
 
@@ -231,13 +269,17 @@ def _apply(unit: Unit, batch: Batch) -> object:
     try:
         return unit.apply(batch)
     except Refused as refusal:
-        if len(batch.taken) != before:
+        # Nobody waits for a refusal of a record.
+        if len(batch.taken) != before or isinstance(unit, Absorb):
             raise UnitFailed(unit, refusal) from refusal
         raise
     except Exception as error:
         if is_outage(error):
             raise
         raise UnitFailed(unit, error) from error
+
+
+Answers = list[tuple["asyncio.Future[object]", object]]
 
 
 def _answer(answers: Answers) -> None:

@@ -1,7 +1,7 @@
 """Bulk calls: many items on one stream, each answered by itself, in any order."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from typing import Any, TypeVar
 
 Req = TypeVar("Req")
@@ -12,7 +12,7 @@ AT_ONCE = 512
 
 
 async def answer_each(
-    requests: AsyncIterator[Req], answer: Callable[[Req], Awaitable[Resp]], at_once: int = AT_ONCE
+    requests: AsyncIterator[Req], answer: Callable[[Req], Coroutine[Any, Any, Resp]], at_once: int = AT_ONCE
 ) -> AsyncGenerator[Resp, None]:
     """Answers as they are ready. Items are begun in the order they came.
 
@@ -22,8 +22,8 @@ async def answer_each(
     finished: asyncio.Queue[asyncio.Task[Any]] = asyncio.Queue()
     pending: set[asyncio.Task[Any]] = set()
 
-    def begin(awaitable: Awaitable[Any]) -> asyncio.Task[Any]:
-        task = asyncio.ensure_future(_awaited(awaitable))
+    def begin(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = asyncio.create_task(work)
         pending.add(task)
         task.add_done_callback(finished.put_nowait)
         return task
@@ -44,10 +44,6 @@ async def answer_each(
                 yield result
     finally:
         await _cancel(pending)
-
-
-async def _awaited(awaitable: Awaitable[Resp]) -> Resp:
-    return await awaitable
 
 
 async def _cancel(tasks: set[asyncio.Task[Any]]) -> None:

@@ -7,6 +7,7 @@ from clients.demo.plan import Desk
 from clients.demo.run import find_desks
 from clients.identity import Identity
 from servers.mesh.pki import issue_all
+from tests.e2e.door import PARTIES, Records, make_records
 from tests.e2e.drive import Mesh, running_mesh
 
 STRANGERS = (Identity("intake", "elsewhere"), Identity("terminal", "elsewhere"))
@@ -32,3 +33,10 @@ def desks(mesh: Mesh) -> Sequence[Desk]:
             return await find_desks(terminal)
 
     return asyncio.run(find())
+
+
+@pytest.fixture(scope="module")
+def records(mesh: Mesh) -> Records:
+    """Cases of every state, with whatever hangs on them, and a certificate for everybody around them."""
+    issue_all(mesh.pki, PARTIES)
+    return asyncio.run(make_records(mesh))

@@ -8,7 +8,7 @@ from uuid import uuid4
 from confluent_kafka import Consumer, Message, TopicPartition
 
 from clients.identity import Identity
-from tests.e2e.drive import Mesh
+from tests.e2e.drive import SUBSYSTEMS, Mesh
 
 TOPIC = "ronghe.cases.v1"
 SERVICE = Identity("service", "governance-01")
@@ -48,6 +48,13 @@ def read_topic(mesh: Mesh) -> list[Message]:
             messages += reader.consume(min(1000, wanted - len(messages)), 5)
     assert all(message.error() is None for message in messages)
     return messages
+
+
+def published(mesh: Mesh) -> list[Message]:
+    """What the mesh itself decided and published; other tests put forgeries beside it."""
+    statement = "SELECT event_id FROM journal WHERE arrival = 1"
+    decided = {name for subsystem in SUBSYSTEMS for (name,) in mesh.rows(subsystem, statement)}
+    return [message for message in read_topic(mesh) if headers(message).get("ce_id") in decided]
 
 
 def headers(message: Message) -> dict[str, str]:

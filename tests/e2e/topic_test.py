@@ -10,7 +10,7 @@ from clients.identity import Identity
 from ronghe.event.v1 import event_pb2
 from servers.collaboration.facts import SaidByCenter
 from tests.e2e.drive import Mesh, play, stories
-from tests.e2e.topic import TOPIC, access, consumer, header, headers, read_topic
+from tests.e2e.topic import TOPIC, access, consumer, header, headers, published, read_topic
 
 SERVICE = Identity("service", "governance-01")
 HEADERS = {
@@ -31,7 +31,7 @@ async def test_a_case_lies_on_one_partition_in_order_as_cloud_events(mesh: Mesh,
     told = stories(desks, Ending)
     await play(mesh, told)
 
-    messages = read_topic(mesh)
+    messages = published(mesh)
 
     partitions = defaultdict(set)
     for message in messages:
@@ -47,7 +47,7 @@ async def test_versions_of_a_stream_grow_and_causes_come_first(mesh: Mesh, desks
 
     versions: dict[str, int] = {}
     seen: set[str] = set()
-    for message in read_topic(mesh):
+    for message in published(mesh):
         event_id, stream = header(message, "ce_id"), header(message, "ce_subject")
         if event_id in seen:
             # Published again, because a publisher was killed before it knew that it had.
