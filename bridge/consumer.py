@@ -30,6 +30,8 @@ class ConsumerState:
 
     next_offsets: dict[int, int] = field(default_factory=dict)
     lags: dict[int, int] = field(default_factory=dict)
+    lost: dict[int, int] = field(default_factory=dict)
+    """Records that were gone from a partition before they were read."""
     last_error: str = ""
     taken: int = 0
 
@@ -74,6 +76,8 @@ class _Session:
         self._pacer = Pacer(seconds=consumer.settings.pace_seconds)
         self._topic_id = ""
         self._last_ids: dict[int, str] = {}
+        self._reached: dict[int, int] = {}
+        """What comes next on a partition, at the latest: its offsets have no gaps."""
         self._moved: set[int] = set()
         self._stored_at = self._checked_at = time.monotonic()
         self._committed_at = 0.0
@@ -126,8 +130,9 @@ class _Session:
         stored = next((cursor.value for cursor in cursors if cursor.name == name), None)
         known = stored is not None and self._is_current(partition, stored)
         offset, last = (int(stored["next_offset"]), str(stored["event_id"])) if stored and known else (None, "")
-        self._loop.call_soon_threadsafe(self._begin, partition, offset or 0, last)
-        log.info("consumer.assigned", partition=partition, offset=offset)
+        lost = int(stored.get("lost", 0)) if stored else 0
+        self._loop.call_soon_threadsafe(self._begin, partition, offset, last, lost)
+        log.info("consumer.assigned", partition=partition, offset=offset, stored=stored)
         return offset
 
     def _is_current(self, partition: int, stored: Mapping[str, str | int]) -> bool:
@@ -141,15 +146,19 @@ class _Session:
         if not self._ended:
             self._loop.call_soon_threadsafe(self._forget, partitions)
 
-    def _begin(self, partition: int, offset: int, last: str) -> None:
-        self._state.next_offsets[partition] = offset
+    def _begin(self, partition: int, offset: int | None, last: str, lost: int) -> None:
+        self._state.next_offsets[partition] = offset or 0
+        self._state.lost[partition] = lost
         self._last_ids[partition] = last
+        if offset is not None:
+            self._reached[partition] = max(offset, self._reached.get(partition, 0))
         self._state.last_error = ""
 
     def _forget(self, partitions: Sequence[int]) -> None:
         for partition in partitions:
             self._state.next_offsets.pop(partition, None)
             self._state.lags.pop(partition, None)
+            self._state.lost.pop(partition, None)
             self._moved.discard(partition)
 
     def _cursor_name(self, partition: int) -> str:
@@ -173,13 +182,30 @@ class _Session:
         return source_of(message.headers) != self._consumer.origin and self._consumer.wanted(type_of(message.headers))
 
     def _decode(self, message: Incoming) -> Arrived | Undecodable:
-        source = f"{self._cursor_name(message.partition)}/{message.offset}"
+        # A topic made anew counts from 0 again: its id tells its places from those of the one before.
+        source = f"kafka/{self._settings.topic}/{self._topic_id}/{message.partition}/{message.offset}"
         return decode(source, message.key, message.value, message.headers)
 
     def _pass(self, message: Incoming) -> None:
+        expected = self._reached.get(message.partition, message.offset)
+        if message.offset > expected:
+            self._note_lost(message.partition, expected, message.offset)
+        self._reached[message.partition] = max(expected, message.offset + 1)
         self._state.next_offsets[message.partition] = message.offset + 1
         self._last_ids[message.partition] = id_of(message.headers)
         self._moved.add(message.partition)
+
+    def _note_lost(self, partition: int, expected: int, offset: int) -> None:
+        """The topic's retention passed what was not read yet: going on, nothing else would bring it back."""
+        self._state.lost[partition] = self._state.lost.get(partition, 0) + offset - expected
+        log.error(
+            "consumer.records_lost",
+            topic=self._settings.topic,
+            partition=partition,
+            expected=expected,
+            found=offset,
+            count=offset - expected,
+        )
 
     async def _store(self, subscriber: Subscriber, items: Sequence[Arrived | Undecodable]) -> None:
         """Until it is stored: pause rather than pass anything over."""
@@ -222,6 +248,7 @@ class _Session:
             "topic_id": self._topic_id,
             "next_offset": self._state.next_offsets[partition],
             "event_id": self._last_ids[partition],
+            "lost": self._state.lost.get(partition, 0),
         }
         return Cursor(self._cursor_name(partition), value)
 

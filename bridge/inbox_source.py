@@ -70,8 +70,8 @@ class InboxSource:
                 async with aclosing(self.client.inbox(credit=CREDIT).batches()) as batches:
                     async for batch in batches:
                         self.state.connected, self.state.last_error = True, ""
-                        backoff.reset()
                         if batch:
+                            backoff.reset()
                             storing.create_task(self._store(batch))
             except RongheError as error:
                 return error

@@ -2,8 +2,11 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +32,19 @@ log = structlog.get_logger()
 ADMIN_SECONDS = 5.0
 
 
+URL_SAFE = str.maketrans("+/", "-_")
+
+
 class KafkaUnavailable(Exception):
     """The brokers do not answer, or refuse; the text is the client library's."""
+
+
+class Undelivered(KafkaUnavailable):
+    """Not all of a batch was delivered; its first messages were, without a gap, to these places."""
+
+    def __init__(self, text: str, places: Sequence["Delivered"]) -> None:
+        super().__init__(text)
+        self.places = places
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +105,7 @@ class Publisher:
         }
         self._topic = settings.topic
         self._poll_seconds = settings.poll_seconds
+        self._acknowledge_seconds = settings.acknowledge_seconds
         self._producer = Producer(config)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="kafka-producer", daemon=True)
@@ -103,14 +118,14 @@ class Publisher:
     async def publish(self, messages: Sequence["Outgoing"]) -> list[Delivered]:
         """Send messages in order; gives a place for each when all are acknowledged.
 
-        Raises KafkaUnavailable; then go on with a new publisher, from behind what is known to be delivered.
+        Raises Undelivered; then go on with a new publisher, from behind what is known to be delivered.
         """
         batch = _Batch(len(messages))
         for number, message in enumerate(messages):
             # A full queue is the back-pressure: the poll thread empties it.
             while not self._enqueue(message, batch.taker(number)):  # noqa: ASYNC110 - the library does not say when
                 await asyncio.sleep(self._poll_seconds)
-        return await batch.future
+        return await batch.delivered(self._acknowledge_seconds)
 
     def _enqueue(self, message: "Outgoing", taker: Callable[[KafkaError | None, Message], None]) -> bool:
         try:
@@ -145,10 +160,25 @@ class _Batch:
 
     def __init__(self, count: int) -> None:
         self._loop = asyncio.get_running_loop()
-        self.future: asyncio.Future[list[Delivered]] = self._loop.create_future()
+        self._done = asyncio.Event()
         self._places: list[Delivered | None] = [None] * count
         self._missing = count
         self._error: KafkaError | None = None
+
+    async def delivered(self, seconds: float) -> list[Delivered]:
+        """A place for each message. Raises Undelivered when none of them was acknowledged for so long."""
+        while not self._done.is_set():
+            missing = self._missing
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._done.wait(), seconds)
+            if self._missing == missing and not self._done.is_set():
+                raise Undelivered(f"no acknowledgement within {seconds:g} s", self._first_places())
+        if self._error is not None:
+            raise Undelivered(self._error.str(), self._first_places())
+        return self._first_places()
+
+    def _first_places(self) -> list[Delivered]:
+        return [place for place in takewhile(bool, self._places) if place is not None]
 
     def taker(self, number: int) -> Callable[[KafkaError | None, Message], None]:
         """Called on the poll thread with the fate of one message."""
@@ -165,18 +195,8 @@ class _Batch:
         return take
 
     def _wake(self) -> None:
-        try:
-            self._loop.call_soon_threadsafe(self._finish)
-        except RuntimeError:
-            return  # the loop is closed: nobody waits any more
-
-    def _finish(self) -> None:
-        if self.future.done():
-            return
-        if self._error is not None:
-            self.future.set_exception(KafkaUnavailable(self._error.str()))
-        else:
-            self.future.set_result([place for place in self._places if place is not None])
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(self._done.set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,10 +345,11 @@ class Admin:
                 raise _unavailable(error) from error
 
     def topic_id(self, topic: str) -> str:
-        """The id the topic got when it was made: another one means another topic of the same name."""
+        """The id the topic got when it was made, as Kafka's own tools print it: another id is another topic."""
         (described,) = self._client.describe_topics(TopicCollection([topic]), request_timeout=ADMIN_SECONDS).values()
         try:
-            return str(described.result(ADMIN_SECONDS).topic_id)
+            # librdkafka prints plain base64; Kafka's is safe in a path.
+            return str(described.result(ADMIN_SECONDS).topic_id).translate(URL_SAFE)
         except KafkaException as error:
             raise _unavailable(error) from error
         except TimeoutError as error:
@@ -336,22 +357,40 @@ class Admin:
 
     def holds(self, topic: str, place: Delivered, event_id: str) -> bool:
         """Whether this event lies there, or lay there until its time on the topic was over: nothing is lost then."""
-        partition = TopicPartition(topic, place.partition, place.offset)
+        return not self.missing(topic, {place: event_id})
+
+    def missing(self, topic: str, events: Mapping[Delivered, str]) -> Collection[Delivered]:
+        """Those of the places, one a partition, that do not hold their event any more, though its time is not over."""
         consumer = Consumer(self._access.config() | {"group.id": "ronghe-check", "enable.auto.commit": False})
         try:
-            low, high = consumer.get_watermark_offsets(partition, ADMIN_SECONDS)
-            if not low <= place.offset < high:
-                return bool(place.offset < low)
-            consumer.assign([partition])
-            message = consumer.poll(ADMIN_SECONDS)
+            ends = {place: _ends(consumer, topic, place.partition) for place in events}
+            there = [place for place, (low, high) in ends.items() if low <= place.offset < high]
+            found = _first_of_each(consumer, topic, there)
         except KafkaException as error:
             raise _unavailable(error) from error
         finally:
             consumer.close()
+        gone = [place for place, (_, high) in ends.items() if place.offset >= high]
+        return gone + [place for place in there if found[place.partition] != (place.offset, events[place])]
+
+
+def _ends(consumer: Consumer, topic: str, partition: int) -> tuple[int, int]:
+    low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), ADMIN_SECONDS)
+    return low, high
+
+
+def _first_of_each(consumer: Consumer, topic: str, places: Sequence[Delivered]) -> Mapping[int, tuple[int, str]]:
+    """Offset and event id of what each partition gives from its place on."""
+    consumer.assign([TopicPartition(topic, place.partition, place.offset) for place in places])
+    found: dict[int, tuple[int, str]] = {}
+    end = time.monotonic() + ADMIN_SECONDS
+    while len(found) < len(places):
+        message = consumer.poll(max(0.0, end - time.monotonic()))
         if message is None:
-            raise KafkaUnavailable("the record to check was not given in time")
-        found = _incoming(message)
-        return found.offset == place.offset and id_of(found.headers) == event_id
+            raise KafkaUnavailable("the records to check were not given in time")
+        first = _incoming(message)
+        found.setdefault(first.partition, (first.offset, id_of(first.headers)))
+    return found
 
 
 def _unavailable(error: KafkaException) -> KafkaUnavailable:

@@ -37,7 +37,7 @@ class Arrived:
 
     record: Record
     source: str
-    """For example "kafka/ronghe.cases.v1/3/1042" or "inbox/intake-01/17"."""
+    """For example "kafka/ronghe.cases.v1/<topic id>/3/1042" or "inbox/intake-01/1/17"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,18 @@ class Undecodable:
     """What is wrong with it, without its contents."""
 
 
+@dataclass(frozen=True, slots=True)
+class Published:
+    """How far a journal is published."""
+
+    position: int = 0
+    """Everything up to this row."""
+    ends: Sequence[Checkpoint] = ()
+    """What was published last on each partition."""
+    rewinds: int = 0
+    """How often it was set back: whoever published meanwhile must not move it on."""
+
+
 class Outbox(Protocol):
     """The journal, as the relay sees it."""
 
@@ -65,17 +77,20 @@ class Outbox(Protocol):
     async def wait_beyond(self, position: int) -> None:
         """Return when the journal may have grown beyond the position; at the latest after a second."""
 
-    async def last_published(self) -> Checkpoint | None:
-        """The row up to which everything is published, and where it lies."""
+    async def published(self) -> Published:
+        """Up to where everything is published, and where it lies."""
 
     async def checkpoints(self) -> Sequence[Checkpoint]:
         """Some of the published rows, newest first."""
 
-    async def advance(self, last: Checkpoint, *, keep: bool) -> None:
-        """Everything up to this row is published; keep it as a checkpoint as well."""
+    async def advance(self, ends: Sequence[Checkpoint], rewinds: int, *, keep: bool) -> bool:
+        """Everything up to the last of these rows is published; keep it as a checkpoint as well.
 
-    async def rewind(self, checkpoint: Checkpoint | None) -> None:
-        """Publish again from behind the checkpoint, or from the beginning."""
+        False, and nothing is stored, where it was set back since `rewinds`.
+        """
+
+    async def rewind(self, published: Published) -> bool:
+        """Publish again from behind a position; False where it was set back since `published.rewinds`."""
 
 
 class Sink(Protocol):

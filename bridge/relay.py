@@ -2,23 +2,26 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import accumulate
 
 import structlog
 
 from bridge.cloudevents import headers_of, send_span
 from bridge.crash import crash_point
-from bridge.kafka import Admin, Delivered, KafkaAccess, KafkaUnavailable, Outgoing, Publisher
+from bridge.kafka import Admin, Delivered, KafkaAccess, KafkaUnavailable, Outgoing, Publisher, Undelivered
 from bridge.pacing import Pacer
-from bridge.ports import Checkpoint, Outbox, StoreUnavailable
+from bridge.ports import Checkpoint, Outbox, Published, StoreUnavailable
 from bridge.record import Record
 from bridge.settings import BridgeSettings
 from clients.backoff import Backoff
 from clients.telemetry import SpanSink, event_span_id
 
 log = structlog.get_logger()
+
+SET_BACK = "the relay was set back, by another one or an operator: going on from there"
 
 
 @dataclass(slots=True)
@@ -38,7 +41,7 @@ class RelayState:
 
 
 class TopicChanged(Exception):
-    """The topic is not the one that was published to, or has lost records."""
+    """The topic is not the one that was published to, has lost records, or gets them again."""
 
 
 @dataclass(eq=False)
@@ -58,10 +61,11 @@ class Relay:
             try:
                 await _Pass(self, backoff).run()
             except (KafkaUnavailable, StoreUnavailable, TopicChanged) as error:
-                self._failed(error)
+                self.failed(error)
                 await backoff.wait()
 
-    def _failed(self, error: Exception) -> None:
+    def failed(self, error: Exception) -> None:
+        """Show what is waited out."""
         self.state.last_error = f"{type(error).__name__}: {error}"
         self.state.last_error_at = datetime.now(UTC)
         log.warning("relay.waiting", error=self.state.last_error, position=self.state.position)
@@ -82,6 +86,7 @@ class _Pass:
         self._kept = 0
         self._topic_id = ""
         self._checked_at = 0.0
+        self._rewinds = -1
         self._offsets: dict[int, int] = {}
 
     async def run(self) -> None:
@@ -95,6 +100,7 @@ class _Pass:
                     await self._publish(publisher, records)
                     await asyncio.sleep(self._pacer.delay())
                 else:
+                    self._succeeded()
                     await self._outbox.wait_beyond(self._looked)
                 if time.monotonic() - self._checked_at > self._settings.check_seconds:
                     await self._check()
@@ -102,84 +108,122 @@ class _Pass:
             await asyncio.to_thread(publisher.close)
 
     async def _begin(self) -> None:
-        last = await self._check()
-        if last is not None:
-            self._looked = self._kept = self._state.position = last.position
-        self._succeeded()
+        published = await self._check()
+        self._looked = self._kept = self._state.position = published.position
+        self._rewinds = published.rewinds
+        self._offsets = {end.partition: end.offset for end in published.ends}
 
     async def _next(self) -> Sequence[Record]:
-        records, self._looked = await self._outbox.unpublished(self._looked, self._settings.relay_batch)
+        # After a failure one row goes ahead: what is refused for good is repeated alone.
+        limit = 1 if self._backoff.attempts else self._settings.relay_batch
+        found, looked = await self._outbox.unpublished(self._looked, limit)
+        records = within(found, self._settings.relay_bytes)
+        self._looked = looked if len(records) == len(found) else records[-1].position
         self._state.looked = 0 if records else self._looked
         self._state.oldest_waiting = records[0].recorded_at if records else None
         return records
 
     async def _publish(self, publisher: Publisher, records: Sequence[Record]) -> None:
         started = time.time_ns()
-        places = await self._acknowledged(publisher, records)
-        if any(place.offset <= self._offsets.get(place.partition, -1) for place in places):
-            # Offsets only grow on one and the same topic.
-            await self._check()
+        try:
+            places = await publisher.publish([_message(record) for record in records])
+        except Undelivered as error:
+            if error.places:
+                await self._delivered(records, error.places, started)
+            raise KafkaUnavailable(f"{error} (row {records[len(error.places)].position})") from error
+        await self._delivered(records, places, started)
+        self._succeeded()
+
+    async def _delivered(self, records: Sequence[Record], places: Sequence[Delivered], started: int) -> None:
+        """The first of the records lie at these places."""
+        gone_back = {place.partition for place in places if place.offset <= self._offsets.get(place.partition, -1)}
+        if gone_back:
+            # Offsets only grow on one and the same topic that has lost nothing.
+            await self._check(gone_back)
         self._offsets.update((place.partition, place.offset) for place in places)
         crash_point("after-produce")
-        await self._advance(records[-1], places[-1])
-        self._state.published += len(records)
-        self._pacer.passed(len(records))
-        self._succeeded()
-        for record, place in zip(records, places, strict=True):
+        published = list(zip(records, places, strict=False))
+        await self._advance(published)
+        self._state.published += len(published)
+        self._pacer.passed(len(published))
+        for record, place in published:
             self._record_span(record, place, started)
 
-    async def _acknowledged(self, publisher: Publisher, records: Sequence[Record]) -> Sequence[Delivered]:
-        seconds = self._settings.acknowledge_seconds
-        try:
-            async with asyncio.timeout(seconds):
-                return await publisher.publish([_message(record) for record in records])
-        except TimeoutError as error:
-            raise KafkaUnavailable(f"no acknowledgement within {seconds:g} s") from error
+    async def _advance(self, published: Sequence[tuple[Record, Delivered]]) -> None:
+        ends = {place.partition: self._checkpoint(record, place) for record, place in published}
+        position = published[-1][0].position
+        keep = position - self._kept >= self._settings.checkpoint_rows or self._kept == 0
+        if not await self._stored(list(ends.values()), keep=keep):
+            raise TopicChanged(SET_BACK)
+        self._kept = position if keep else self._kept
+        self._state.position = position
 
-    async def _advance(self, record: Record, place: Delivered) -> None:
-        last = Checkpoint(record.position, self._topic_id, place.partition, place.offset, str(record.event_id))
-        keep = last.position - self._kept >= self._settings.checkpoint_rows or self._kept == 0
-        await self._outbox.advance(last, keep=keep)
-        self._kept = last.position if keep else self._kept
-        self._state.position = last.position
+    async def _stored(self, ends: Sequence[Checkpoint], *, keep: bool) -> bool:
+        """Until the database has it: a new pass would only publish the same rows again."""
+        while True:
+            try:
+                return await self._outbox.advance(ends, self._rewinds, keep=keep)
+            except StoreUnavailable as error:
+                self._relay.failed(error)
+                await self._backoff.wait()
+
+    def _checkpoint(self, record: Record, place: Delivered) -> Checkpoint:
+        return Checkpoint(record.position, self._topic_id, place.partition, place.offset, str(record.event_id))
 
     def _succeeded(self) -> None:
         self._backoff.reset()
         self._state.last_error = ""
 
-    async def _check(self) -> Checkpoint | None:
-        """Whether the topic still is the one that was published to, and still holds the last record; gives that one.
+    async def _check(self, gone_back: Collection[int] = ()) -> Published:
+        """Whether the topic still is the one that was published to, and holds the last record of each partition.
 
-        Rewinds where not. Another relay of the same journal may have done so already.
+        Rewinds where not, and where offsets have gone back. Another relay of the same journal may have done so already.
         """
         known, self._topic_id = self._topic_id, await asyncio.to_thread(self._admin.topic_id, self._settings.topic)
-        last = await self._outbox.last_published()
-        if last is not None and not await self._holds(last):
-            await self._rewind(last)
+        published = await self._outbox.published()
+        if self._rewinds not in (-1, published.rewinds):
+            raise TopicChanged(SET_BACK)
+        lost = {end.partition for end in await self._missing(published.ends)}.union(gone_back)
+        if lost:
+            await self._rewind(published, lost)
             raise TopicChanged(f"records were lost behind position {self._state.position}: publishing them again")
         if known not in ("", self._topic_id):
             raise TopicChanged("the topic was made anew: going on behind what it holds")
         self._checked_at = time.monotonic()
-        return last
+        return published
 
-    async def _holds(self, checkpoint: Checkpoint) -> bool:
-        if checkpoint.topic_id != self._topic_id:
-            return False
-        place = Delivered(checkpoint.partition, checkpoint.offset)
-        return await asyncio.to_thread(self._admin.holds, self._settings.topic, place, checkpoint.event_id)
+    async def _missing(self, checkpoints: Sequence[Checkpoint]) -> Sequence[Checkpoint]:
+        """Those that the topic does not hold; at most one a partition is asked for."""
+        here = {
+            Delivered(checkpoint.partition, checkpoint.offset): checkpoint.event_id
+            for checkpoint in checkpoints
+            if checkpoint.topic_id == self._topic_id
+        }
+        gone = await asyncio.to_thread(self._admin.missing, self._settings.topic, here) if here else ()
+        return [
+            checkpoint
+            for checkpoint in checkpoints
+            if checkpoint.topic_id != self._topic_id or Delivered(checkpoint.partition, checkpoint.offset) in gone
+        ]
 
-    async def _rewind(self, last: Checkpoint) -> None:
-        """To the newest checkpoint that still holds; a row behind it may lie on a partition that lost it."""
-        for checkpoint in await self._outbox.checkpoints():
-            if checkpoint.position < last.position and await self._holds(checkpoint):
-                break
-        else:
-            checkpoint = None
-        await self._outbox.rewind(checkpoint)
-        self._state.position = checkpoint.position if checkpoint else 0
-        self._state.looked = 0
+    async def _rewind(self, published: Published, lost: Collection[int]) -> None:
+        """To the newest checkpoint that each of these partitions still holds: what follows on it may be lost."""
+        kept = await self._outbox.checkpoints()
+        held = [await self._newest_held([each for each in kept if each.partition == number]) for number in lost]
+        position = min([published.position, *(checkpoint.position if checkpoint else 0 for checkpoint in held)])
+        ends = [end for end in published.ends if end.partition not in lost]
+        ends += [checkpoint for checkpoint in held if checkpoint is not None]
+        if not await self._outbox.rewind(Published(position, ends, published.rewinds)):
+            raise TopicChanged(SET_BACK)
+        self._state.position, self._state.looked = position, 0
         self._state.rewinds += 1
-        log.warning("relay.rewound", position=self._state.position, was=last.position)
+        log.warning("relay.rewound", position=position, was=published.position, partitions=sorted(lost))
+
+    async def _newest_held(self, newest_first: Sequence[Checkpoint]) -> Checkpoint | None:
+        for checkpoint in newest_first:
+            if not await self._missing([checkpoint]):
+                return checkpoint
+        return None
 
     def _record_span(self, record: Record, place: Delivered, started: int) -> None:
         self._relay.spans.record(
@@ -200,6 +244,12 @@ class _Pass:
                 "messaging.message.conversation_id": record.case_id,
             },
         )
+
+
+def within(records: Sequence[Record], size: int) -> Sequence[Record]:
+    """The first of the records: at least one, and no more than so many bytes."""
+    sizes = accumulate(len(record.body) for record in records)
+    return records[: max(1, sum(total <= size for total in sizes))]
 
 
 def _message(record: Record) -> Outgoing:

@@ -35,6 +35,7 @@ class BridgeSettings(BaseModel):
 
     # Batching (批量处理).
     relay_batch: int = Field(default=500, ge=1, description="batching: rows of one publishing pass")
+    relay_bytes: int = Field(default=8 << 20, ge=1, description="batching: bytes of one publishing pass")
     consume_batch: int = Field(default=500, ge=1, description="batching: records of one transaction")
     linger_ms: float = Field(default=1.0, ge=0, description="batching: how long the producer waits for more")
     pace_seconds: float = Field(default=0.020, ge=0, description="batching: least time between passes under load")

@@ -27,6 +27,7 @@ def show_consumer(state: ConsumerState, settings: BridgeSettings, status: pb.Get
             next_offset=offset,
             lag=state.lags.get(partition, -1),
             last_error=state.last_error,
+            lost=state.lost.get(partition, 0),
         )
 
 

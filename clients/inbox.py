@@ -87,7 +87,9 @@ class Inbox:
             try:
                 async with aclosing(self._one_session()) as batches:
                     async for batch in batches:
-                        backoff.reset()
+                        # What cannot be delivered shall not be asked for without a pause.
+                        if batch:
+                            backoff.reset()
                         yield batch
             except RongheError as error:
                 if error.code in FINAL:

@@ -66,8 +66,7 @@ class CaseServicer:
 
     async def LocateCase(self, request: pb.LocateCaseRequest, call: Call) -> pb.LocateCaseResponse:  # noqa: N802
         """Where the case's events are."""
-        last = await self._kernel.last_published() if self._publishes else None
-        relayed = (last.position if last else 0) if self._publishes else None
+        relayed = (await self._kernel.published()).position if self._publishes else None
 
         def query(connection: Connection) -> pb.LocateCaseResponse:
             case = self._view.find(connection, call.caller, call.scope, case_id=request.case_id)

@@ -194,6 +194,11 @@ class Batch:
             return False
         return (str(record.event_id), record.origin, hashlib.sha256(record.body).digest()) in before
 
+    def was_parked(self, row: dict[str, Any]) -> bool:
+        """The same of what has a row already, and may be no record."""
+        before = self.set_aside.get(row["case_id"], ())
+        return bool(row["event_id"]) and (row["event_id"], row["origin"], row["digest"]) in before
+
     def park(self, row: dict[str, Any]) -> None:
         """Set a record aside; its case waits from now on."""
         self.parked.append(row | {"parked_at": to_micros(self.now)})

@@ -4,18 +4,18 @@ import asyncio
 import json
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, select
 
 from bridge.ports import Checkpoint, Cursor, StoreUnavailable
 from ronghe.error.v1.reason_pb2 import Reason
 from ronghe.operations.v1 import operations_service_pb2 as pb
 from ronghe.party.v1.party_pb2 import Officer
-from servers.kernel import tables
+from servers.kernel import outbox, tables
 from servers.kernel.batch import Batch
-from servers.kernel.kernel import RELAY, Kernel
+from servers.kernel.kernel import Kernel
 from servers.kernel.signals import LOOK_SECONDS, wait
 from servers.kernel.statements import Statements
 from servers.kernel.stream import Refused
@@ -170,9 +170,9 @@ def _set_back(connection: Connection, statements: Statements) -> None:
     if not order:
         return
     start = _checkpoint_before(connection, order["position"])
-    column = tables.relay_checkpoint.c.position
-    connection.execute(delete(tables.relay_checkpoint).where(column > (start.position if start else 0)))
-    MoveCursors([Cursor(RELAY, asdict(start) if start else {}), Cursor(name, {})]).store(connection, statements)
+    published = outbox.published(connection)
+    outbox.rewind(connection, statements, replace(published, position=start.position if start else 0))
+    MoveCursors([Cursor(name, {})]).store(connection, statements)
 
 
 def _checkpoint_before(connection: Connection, position: int) -> Checkpoint | None:

@@ -1,10 +1,10 @@
 """Inboxes: what waits for one receiver, who may acknowledge it, and in which order it is given."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, select
 
 from bridge.record import Record
 from ronghe.error.v1.reason_pb2 import Reason
@@ -14,6 +14,9 @@ from servers.kernel import tables
 from servers.kernel.journal import COLUMNS, to_record
 from servers.kernel.stream import Refused
 from servers.kernel.times import to_micros, to_timestamp
+
+# Bodies of one message; a client with the libraries' defaults takes 4 MiB, and one event has at most 256 KiB.
+MESSAGE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,27 +52,45 @@ def to_event(record: Record) -> event_pb2.Event:
     return event
 
 
-def waiting(connection: Connection, receiver: str, after: int, limit: int) -> Sequence[Item]:
-    """Unacknowledged items after a sequence, in order."""
-    statement = _items(receiver, limit).where(tables.inbox.c.sequence > after, tables.inbox.c.acknowledged_at.is_(None))
+def waiting(
+    connection: Connection, receiver: str, after: int, limit: int, *only: ColumnElement[bool]
+) -> Sequence[Item]:
+    """Unacknowledged items after a sequence, in order; only those for which the conditions hold."""
+    return replayed(connection, receiver, after, limit, tables.inbox.c.acknowledged_at.is_(None), *only)
+
+
+def replayed(
+    connection: Connection, receiver: str, after: int, limit: int, *only: ColumnElement[bool]
+) -> Sequence[Item]:
+    """All items after a sequence, acknowledged or not, in order; only those for which the conditions hold."""
+    statement = _items(receiver, limit).where(tables.inbox.c.sequence > after, *only)
     return [_item(row) for row in connection.execute(statement)]
 
 
-def replayed(connection: Connection, receiver: str, after: int, limit: int) -> Sequence[Item]:
-    """All items after a sequence, acknowledged or not, in order."""
-    statement = _items(receiver, limit).where(tables.inbox.c.sequence > after)
-    return [_item(row) for row in connection.execute(statement)]
+def of_case(case_id: str, last: int) -> Sequence[ColumnElement[bool]]:
+    """The conditions of a case's items up to a sequence."""
+    return tables.inbox.c.case_id == case_id, tables.inbox.c.sequence <= last
+
+
+def fitting(items: Iterable[Item]) -> Iterable[Item]:
+    """The first of the items, as many as one message shall carry: at least one, and little more than its bytes."""
+    size = 0
+    for item in items:
+        yield item
+        size += len(item.record.body)
+        if size >= MESSAGE_BYTES:
+            return
 
 
 def first_of_each_case(connection: Connection, receiver: str, now: int, limit: int) -> Sequence[Item]:
-    """What may be given now: for each case its first unacknowledged item, unless that was put off."""
+    """What may be given now in one message: for each case its first unacknowledged item, unless that was put off."""
     first = (
         select(func.min(tables.inbox.c.sequence))
         .where(tables.inbox.c.receiver == receiver, tables.inbox.c.acknowledged_at.is_(None))
         .group_by(tables.inbox.c.case_id)
     )
     statement = _items(receiver, limit).where(tables.inbox.c.sequence.in_(first), tables.inbox.c.not_before <= now)
-    return [_item(row) for row in connection.execute(statement)]
+    return list(fitting(_item(row) for row in connection.execute(statement)))
 
 
 def named(connection: Connection, receiver: str, sequences: Sequence[int]) -> Sequence[Item]:

@@ -3,7 +3,9 @@
 import asyncio
 import time
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -23,10 +25,18 @@ if TYPE_CHECKING:
 
 # Read ahead of the credit, so that a busy case does not hold up the others.
 READ_AHEAD = 256
-# At most so many items that a receiver put off stay in memory; no more are read until some are done.
-MAX_PUT_OFF = 5_000
+# At most so many cases that a receiver put off are kept track of; no more is read until some are done.
+MAX_PUT_OFF = 50_000
 MESSAGE_ITEMS = 200
 UNSTORED_MESSAGES = 32
+
+
+@dataclass(slots=True)
+class _Unread:
+    """Items of one case that were passed over, and are in the database only: those of these sequences."""
+
+    first: int
+    last: int
 
 
 class InboxSession:
@@ -43,7 +53,11 @@ class InboxSession:
         self._loaded = 0
         self._ready: deque[Item] = deque()
         self._sent: dict[int, Item] = {}
-        self._put_off: dict[int, asyncio.TimerHandle] = {}
+        self._unread: dict[str, _Unread] = {}
+        """Cases of which nothing more is kept here: what a receiver puts off shall not take the others' room."""
+        self._put_off: dict[str, asyncio.TimerHandle] = {}
+        self._due: deque[str] = deque()
+        """Unread cases whose turn it is."""
         self._changed = asyncio.Event()
         self._more = True
         """Whether there may be items that were not read yet."""
@@ -102,25 +116,63 @@ class InboxSession:
                     await self._check_session()
 
     def _take(self) -> Sequence[Item]:
-        items: list[Item] = []
-        while self._ready and len(self._sent) < self._credit and len(items) < MESSAGE_ITEMS:
+        return list(inbox.fitting(islice(self._sendable(), MESSAGE_ITEMS)))
+
+    def _sendable(self) -> Iterator[Item]:
+        while self._ready and len(self._sent) < self._credit:
             item = self._ready.popleft()
             self._sent[item.sequence] = item
-            items.append(item)
-        return items
+            yield item
+
+    @property
+    def _room(self) -> int:
+        return self._credit + READ_AHEAD - self._loaded
 
     async def _fill(self) -> None:
-        room = self._credit + READ_AHEAD - (self._loaded - len(self._put_off))
-        if not self._more or room <= 0 or len(self._put_off) >= MAX_PUT_OFF or len(self._ready) >= self._credit:
-            return
+        while self._due and len(self._ready) < self._credit:
+            await self._read_case(self._due.popleft())
+        while self._may_read():
+            await self._read_on(self._room)
+            if self._ready:
+                return
+
+    def _may_read(self) -> bool:
+        return (
+            self._more and self._room > 0 and len(self._put_off) < MAX_PUT_OFF and len(self._ready) < self._credit
+        )  # fmt: skip
+
+    async def _read_on(self, room: int) -> None:
         after, self._more, self._reading = self._cursor, False, True
         items = await self._kernel.read(lambda connection: self._read(connection, self._receiver, after, room))
         self._more, self._reading = self._more or len(items) == room, False
         self._receive(items)
 
+    async def _read_case(self, case_id: str) -> None:
+        """Read what was passed over of a case; its first item may go out."""
+        unread, limit = self._unread[case_id], max(self._room, 1)
+        after, last = unread.first - 1, unread.last
+        only = inbox.of_case(case_id, last)
+        items = await self._kernel.read(lambda connection: self._read(connection, self._receiver, after, limit, *only))
+        if len(items) == limit:
+            unread.first = items[-1].sequence + 1
+        elif unread.last > last:  # more came meanwhile
+            unread.first = last + 1
+        else:
+            del self._unread[case_id]
+        if items:
+            self._cases[case_id].extend(items)
+            self._loaded += len(items)
+            self._ready.append(items[0])
+        elif case_id in self._unread:
+            self._due.append(case_id)
+
     def _receive(self, items: Sequence[Item]) -> None:
         for item in items:
             self._cursor = item.sequence
+            unread = self._unread.get(item.record.case_id)
+            if unread is not None:
+                unread.last = item.sequence
+                continue
             waiting = self._cases[item.record.case_id]
             waiting.append(item)
             self._loaded += 1
@@ -145,11 +197,16 @@ class InboxSession:
             self._postpone(item, delay)
 
     def _postpone(self, item: Item, delay: float) -> None:
-        self._put_off[item.sequence] = asyncio.get_running_loop().call_later(delay, self._resume, item)
+        """Keep of its case only where it goes on."""
+        case_id = item.record.case_id
+        waiting = self._cases.pop(case_id)
+        self._loaded -= len(waiting)
+        self._unread.setdefault(case_id, _Unread(0, waiting[-1].sequence)).first = item.sequence
+        self._put_off[case_id] = asyncio.get_running_loop().call_later(delay, self._resume, case_id)
 
-    def _resume(self, item: Item) -> None:
-        del self._put_off[item.sequence]
-        self._ready.append(item)
+    def _resume(self, case_id: str) -> None:
+        del self._put_off[case_id]
+        self._due.append(case_id)
         self._changed.set()
 
     async def _check_session(self) -> None:
@@ -200,13 +257,16 @@ class InboxSession:
         item = self._sent.pop(sequence, None)
         if item is None:
             return
-        waiting = self._cases[item.record.case_id]
+        case_id = item.record.case_id
+        waiting = self._cases[case_id]
         waiting.popleft()
         self._loaded -= 1
         if waiting:
             self._release(waiting[0])
-        else:
-            del self._cases[item.record.case_id]
+            return
+        del self._cases[case_id]
+        if case_id in self._unread:
+            self._due.append(case_id)
 
     def _repeat(self, sequence: int, delay: float) -> None:
         item = self._sent.pop(sequence, None)

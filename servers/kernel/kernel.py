@@ -2,21 +2,20 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import asdict
-from typing import Any, Protocol, TypeVar, cast
+from typing import Protocol, TypeVar, cast
 
 from google.protobuf.message import Message
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, select
 
 from bridge.crash import crash_point
-from bridge.ports import Arrived, Checkpoint, Cursor, StoreUnavailable, Undecodable
+from bridge.ports import Arrived, Checkpoint, Cursor, Published, StoreUnavailable, Undecodable
 from bridge.record import Arrival, Record
 from clients.identity import Identity
 from clients.telemetry import SpanContext, SpanSink
-from servers.kernel import journal, tables
+from servers.kernel import journal, outbox, tables
 from servers.kernel.background import in_background
 from servers.kernel.database import READERS, Database, is_outage
 from servers.kernel.inbox import Acknowledgement
@@ -35,8 +34,6 @@ from servers.kernel.writer import Committed, Job, Writer
 
 R = TypeVar("R", bound=Message)
 T = TypeVar("T")
-
-RELAY = "relay"
 
 
 class CommandCall(Protocol):
@@ -173,46 +170,23 @@ class Kernel:
         """Return when the journal may have rows beyond the position."""
         await self.signals.beyond(position)
 
-    async def last_published(self) -> Checkpoint | None:
-        """The row up to which everything is published, and where it lies."""
-        cursors = await self.cursors(RELAY)
-        return _checkpoint(cursors[0].value) if cursors and cursors[0].value else None
+    async def published(self) -> Published:
+        """Up to where everything is published, and where it lies."""
+        return await self.read(outbox.published)
 
     async def checkpoints(self) -> Sequence[Checkpoint]:
         """Some of the published rows, newest first."""
-        statement = select(tables.relay_checkpoint).order_by(tables.relay_checkpoint.c.position.desc())
-        return await self.read(
-            lambda connection: [_checkpoint(dict(row)) for row in connection.execute(statement).mappings()]
+        return await self.read(outbox.checkpoints)
+
+    async def advance(self, ends: Sequence[Checkpoint], rewinds: int, *, keep: bool) -> bool:
+        """Everything up to the last of these rows is published, unless it was set back; keep it as a checkpoint."""
+        return await self.write(
+            lambda connection: outbox.advance(connection, self.writer.statements, ends, rewinds, keep=keep)
         )
 
-    async def advance(self, last: Checkpoint, *, keep: bool) -> None:
-        """Everything up to this row is published; keep it as a checkpoint as well."""
-
-        def change(connection: Connection) -> None:
-            self._move_relay(connection, last)
-            if keep:
-                column = tables.relay_checkpoint.c.position
-                connection.execute(delete(tables.relay_checkpoint).where(column == last.position))
-                connection.execute(tables.relay_checkpoint.insert().values(**asdict(last)))
-
-        await self.write(change)
-
-    async def rewind(self, checkpoint: Checkpoint | None) -> None:
-        """Publish again from behind the checkpoint, or from the beginning."""
-
-        def change(connection: Connection) -> None:
-            self._move_relay(connection, checkpoint)
-            connection.execute(
-                delete(tables.relay_checkpoint).where(
-                    (checkpoint.position if checkpoint else 0) < tables.relay_checkpoint.c.position
-                )
-            )
-
-        await self.write(change)
-
-    def _move_relay(self, connection: Connection, last: Checkpoint | None) -> None:
-        cursor = Cursor(RELAY, asdict(last) if last else {})
-        MoveCursors([cursor]).store(connection, self.writer.statements)
+    async def rewind(self, published: Published) -> bool:
+        """Publish again from behind a position, unless it was set back already."""
+        return await self.write(lambda connection: outbox.rewind(connection, self.writer.statements, published))
 
     async def cursors(self, prefix: str) -> Sequence[Cursor]:
         """Stored cursors whose name begins so."""
@@ -221,10 +195,6 @@ class Kernel:
         return await self.read(
             lambda connection: [Cursor(row.name, json.loads(row.value)) for row in connection.execute(statement)]
         )
-
-
-def _checkpoint(row: Mapping[str, Any]) -> Checkpoint:
-    return Checkpoint(**row)
 
 
 @asynccontextmanager

@@ -145,7 +145,7 @@ dead_letter = Table(
     "dead_letter",
     metadata,
     Column("id", Position, primary_key=True, autoincrement=True),
-    Column("source", Text, nullable=False, comment="where it came from, for example kafka/ronghe.cases.v1/3/1042"),
+    Column("source", Text, nullable=False, comment="where it came from, as bridge.ports has it"),
     Column("case_id", Text, nullable=False, comment="empty where it could not be read"),
     Column("event_id", Text, nullable=False),
     Column("origin", Text, nullable=False),

@@ -129,7 +129,7 @@ class Absorb:
     def apply(self, batch: Batch) -> None:
         """Take it in, unless it is known, or must be set aside."""
         if isinstance(self.item, Undecodable):
-            self._park(batch, self.item.error)
+            self._park_once(batch, self.item.error)
         elif not (batch.knows(self.item.record) or batch.was_set_aside(self.item.record)):
             self._take(batch, self.item.record)
 
@@ -148,10 +148,13 @@ class Absorb:
 
     def fail(self, batch: Batch, error: Exception) -> None:
         """Poison stops only its own case: it is set aside, with a description and without its contents."""
-        row = to_row(self.item, problem_of(error))
-        # It may have failed before anything of its case was loaded.
-        batch.load_parked([row["case_id"]])
-        if self.record is None or not batch.was_set_aside(self.record):
+        self._park_once(batch, problem_of(error))
+
+    def _park_once(self, batch: Batch, problem: str) -> None:
+        """Unless it is set aside already: an event that is published again comes from another place."""
+        row = to_row(self.item, problem)
+        batch.load_parked(filter(None, [row["case_id"]]))
+        if not batch.was_parked(row):
             batch.park(row)
 
     def _park(self, batch: Batch, problem: str) -> None:

@@ -5,17 +5,18 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from bridge.ports import Arrived, Checkpoint, Cursor, StoreUnavailable, Undecodable
+from bridge.ports import Arrived, Checkpoint, Cursor, Published, StoreUnavailable, Undecodable
 from bridge.record import Record
 
 
 class MemoryJournal:
-    """Satisfies Outbox and Sink. While it is not `available`, nothing can be read or written."""
+    """Satisfies Outbox and Sink. While it is not `available`, nothing can be read or written; or only not written."""
 
     def __init__(self) -> None:
         self.available = True
         self.rows: list[Record] = []
-        self.last: Checkpoint | None = None
+        self.writable = True
+        self.done = Published()
         self.kept: list[Checkpoint] = []
         self.undecodable: list[Undecodable] = []
         self.sources: list[str] = []
@@ -32,8 +33,8 @@ class MemoryJournal:
         """The versions of a case's records, in the order in which they came."""
         return [record.version for record in self.rows if record.case_id == case_id]
 
-    def _reach(self) -> None:
-        if not self.available:
+    def _reach(self, *, to_write: bool = False) -> None:
+        if not self.available or (to_write and not self.writable):
             raise StoreUnavailable("the test took it away")
 
     # --- Outbox ---
@@ -46,24 +47,32 @@ class MemoryJournal:
     async def wait_beyond(self, position: int) -> None:
         await asyncio.sleep(0.01)
 
-    async def last_published(self) -> Checkpoint | None:
+    async def published(self) -> Published:
         self._reach()
-        return self.last
+        return self.done
 
     async def checkpoints(self) -> Sequence[Checkpoint]:
         self._reach()
         return self.kept[::-1]
 
-    async def advance(self, last: Checkpoint, *, keep: bool) -> None:
-        self._reach()
-        self.last = last
+    async def advance(self, ends: Sequence[Checkpoint], rewinds: int, *, keep: bool) -> bool:
+        self._reach(to_write=True)
+        if rewinds != self.done.rewinds:
+            return False
+        known = {end.partition: end for end in (*self.done.ends, *ends)}
+        last = max(ends, key=lambda end: end.position)
+        self.done = Published(last.position, list(known.values()), rewinds)
         if keep:
             self.kept.append(last)
+        return True
 
-    async def rewind(self, checkpoint: Checkpoint | None) -> None:
-        self._reach()
-        self.last = checkpoint
-        self.kept = [kept for kept in self.kept if checkpoint and kept.position <= checkpoint.position]
+    async def rewind(self, published: Published) -> bool:
+        self._reach(to_write=True)
+        if published.rewinds != self.done.rewinds:
+            return False
+        self.done = replace(published, rewinds=published.rewinds + 1)
+        self.kept = [kept for kept in self.kept if kept.position <= published.position]
+        return True
 
     # --- Sink ---
 

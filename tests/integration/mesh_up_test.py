@@ -80,7 +80,7 @@ def pids(data: Path) -> set[int]:
 def test_what_keeps_a_mesh_from_starting_is_one_sentence(up: Up, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        process = up(tmp_path, "--port-base", str(port - 2))
+        process = up(tmp_path, "--port-base", str(port - 1))
         output, errors = process.communicate(timeout=PATIENCE)
     assert (process.returncode, output) == (1, "")
     assert errors == f"port {port} is taken: free it, or choose other ports with --port-base\n"

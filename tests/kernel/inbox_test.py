@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf.message import Message
 
 from clients.errors import RongheError
 from clients.identity import Identity
 from clients.subsystem import SubsystemClient
+from ronghe.error.v1.reason_pb2 import Reason
 from ronghe.inbox.v1 import inbox_service_pb2 as pb
 from servers.kernel.inbox_service import InboxServicer
 from servers.kernel.kernel import Kernel
+from servers.kernel.stream import Refused
+from servers.rpc.call import Call
 from servers.rpc.server import serving
 from tests.kernel.conftest import Spans, Start
 from tests.kernel.drive import execute, new_case, step
@@ -22,6 +26,8 @@ from tests.unit.rpc_support import Authority
 
 ALL = Identity("organ", "all")
 SERVER = Identity("service", "department-09")
+# About 1 MiB: the last item of a message may go over.
+MOST_BYTES = (1 << 20) + 300_000
 
 
 @pytest.fixture
@@ -190,3 +196,96 @@ async def test_a_delivery_leaves_a_span_under_its_event(kernel: Kernel, door: An
     (event, *_) = [span for span in spans.records if "StepRecorded" in span["name"]]
     (delivery,) = [span for span in spans.records if span["name"] == "deliver organ"]
     assert delivery["parent"] == event["context"].span_id
+
+
+def large(case: str) -> Message:
+    return step(case, opinion="x" * 200_000)
+
+
+async def test_a_message_of_the_stream_is_bounded_by_bytes(kernel: Kernel, door: Any) -> None:
+    for _ in range(12):
+        await execute(kernel, large(new_case()))
+    taken = 0
+    async with door(kernel) as connect, connect() as client, asyncio.timeout(10):
+        async for batch in client.inbox().batches():
+            assert sum(item.message.ByteSize() for item in batch) < MOST_BYTES
+            taken += len(batch)
+            if taken == 12:
+                break
+
+
+async def test_a_fetched_message_is_bounded_by_bytes_and_the_rest_is_fetched_next(kernel: Kernel, door: Any) -> None:
+    for _ in range(12):
+        await execute(kernel, large(new_case()))
+    seen: list[int] = []
+    async with door(kernel) as connect, connect() as client:
+        while len(seen) < 12:
+            fetched = await client.fetch_inbox(pb.FetchInboxRequest(limit=1000))
+            assert fetched.ByteSize() < MOST_BYTES
+            seen += [item.sequence for item in fetched.items]
+            await client.ack_inbox(pb.AckInboxRequest(sequences=seen))
+    assert seen == list(range(1, 13))
+
+
+class Unreadable:
+    """A server whose sessions begin well and end at the first item."""
+
+    service = pb.DESCRIPTOR.services_by_name["InboxService"]
+
+    def __init__(self) -> None:
+        self.sessions = 0
+
+    async def OpenInbox(self, requests: AsyncIterator[pb.OpenInboxRequest], call: Call) -> AsyncIterator[Any]:  # noqa: N802
+        self.sessions += 1
+        yield pb.OpenInboxResponse(epoch=1)
+        raise Refused(Reason.REASON_OVERLOADED, "too much")
+
+    async def FetchInbox(self, request: Any, call: Call) -> pb.FetchInboxResponse:  # noqa: N802
+        return pb.FetchInboxResponse()
+
+    async def AckInbox(self, request: Any, call: Call) -> pb.AckInboxResponse:  # noqa: N802
+        return pb.AckInboxResponse()
+
+
+async def test_a_client_that_gets_no_items_waits_longer_each_time(authority: Authority, spans: Spans) -> None:
+    server = Unreadable()
+    async with (
+        serving([server], "127.0.0.1:0", authority.credentials(SERVER), spans) as running,
+        SubsystemClient(f"127.0.0.1:{running.port}", authority.pki, ALL) as client,
+    ):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(anext(aiter(client.inbox())), 2)
+    assert 2 <= server.sessions <= 7
+
+
+async def test_cases_that_were_put_off_do_not_hold_up_the_others(kernel: Kernel, door: Any) -> None:
+    """More events wait behind what was put off than are ever read ahead."""
+    busy, healthy = [new_case() for _ in range(30)], new_case()
+    for case in busy:
+        await asyncio.gather(*(execute(kernel, step(case)) for _ in range(12)))
+    await execute(kernel, step(healthy))
+    async with door(kernel) as connect, connect() as client, asyncio.timeout(10):
+        async for item in client.inbox(credit=10):
+            if item.event.case_id == healthy:
+                break
+            await item.nack(timedelta(hours=1))
+
+
+async def test_a_case_that_was_put_off_goes_on_in_its_order_without_loss(kernel: Kernel, door: Any) -> None:
+    late = new_case()
+    for _ in range(300):
+        await execute(kernel, step(late))
+    seen: list[int] = []
+    async with door(kernel) as connect, connect() as client, asyncio.timeout(20):
+        async for item in client.inbox(credit=5):
+            if len(seen) in (0, 150):
+                seen.append(0)
+                await item.nack(timedelta(seconds=0.2))
+                # While it is put off, more of it comes.
+                await asyncio.gather(*(execute(kernel, step(late)) for _ in range(20)))
+                continue
+            await item.ack()
+            seen.append(item.sequence)
+            if item.sequence == 340:
+                break
+    assert [sequence for sequence in seen if sequence] == list(range(1, 341))
