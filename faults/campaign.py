@@ -1,4 +1,4 @@
-"""One campaign: a mesh, a load, faults one after another, time to settle, and the verdict."""
+"""One scene played: a mesh, a load, faults one after another, time to settle, and the verdict."""
 
 import asyncio
 import shutil
@@ -17,11 +17,10 @@ from faults.checker.history import History, Problem
 from faults.checker.journals import SUBSYSTEMS, read
 from faults.checker.mutations import blind_spots
 from faults.checker.settled import check as check_settled
-from faults.injections import NotInjected, Stage
+from faults.injections.stage import Fault, NotInjected, Scene, Stage
 from faults.load.load import Load, load
 from faults.mesh import Mesh
 from faults.proxy import proxies
-from faults.schedule import Fault
 
 WARM_UP_SECONDS = 4.0
 LOOK_SECONDS = 0.2
@@ -50,6 +49,7 @@ class Injected:
 class Verdict:
     """What a campaign has found."""
 
+    scene: str
     seed: int
     injected: Sequence[Injected]
     problems: Sequence[Problem]
@@ -71,8 +71,9 @@ class Verdict:
 
 @dataclass
 class Campaign:
-    """Everything one run needs."""
+    """Everything one scene needs."""
 
+    scene: Scene
     folder: Path
     """Made anew: data directory and logs."""
     port_base: int
@@ -87,37 +88,33 @@ class Campaign:
         crashes = self.folder / "crashes"
         crashes.mkdir(parents=True)
         environment = {"RONGHE_CRASH_AT": f"@{crashes}", "RONGHE_MESH_LONGEST_PAUSE": "1"}
-        mesh = Mesh(self.folder / "data", self.port_base, environment)
-        await mesh.start()
-        self.say(f"the mesh is up in {mesh.data}, seed {self.seed}, {self.rate:g} cases/s, {len(faults)} faults")
-        try:
-            async with AsyncExitStack() as stack:
-                network = await stack.enter_async_context(proxies({name: mesh.addresses[name] for name in SUBSYSTEMS}))
-                addresses = {name: proxy.address for name, proxy in network.items()}
-                playing = await stack.enter_async_context(load(addresses, mesh.data / "pki", self._logs, self.seed))
-                stage = Stage(mesh, crashes, Random(self.seed), network)
-                await self._break(stage, playing, faults)
-                settled = await self._settle(mesh, playing)
-                return await self._judge(stage, playing, settled)
-        finally:
-            await mesh.stop()
+        async with AsyncExitStack() as stack:
+            mesh = await stack.enter_async_context(self.scene.mesh(self.folder, self.port_base, environment))
+            self.say(f"{self.scene.name}: {len(faults)} faults, {self.rate:g} cases/s, seed {self.seed}, {mesh.data}")
+            network = await stack.enter_async_context(proxies({name: mesh.addresses[name] for name in SUBSYSTEMS}))
+            addresses = {name: proxy.address for name, proxy in network.items()}
+            playing = await stack.enter_async_context(load(addresses, mesh.data / "pki", self._logs, self.seed))
+            stage = Stage(mesh, crashes, Random(self.seed), network, playing)
+            await self._break(stage, faults)
+            settled = await self._settle(stage)
+            return await self._judge(stage, settled)
 
     @property
     def _logs(self) -> Path:
         return self.folder / "callers"
 
-    async def _break(self, stage: Stage, playing: Load, faults: Sequence[Fault]) -> None:
-        cases = asyncio.create_task(playing.run(self.rate))
+    async def _break(self, stage: Stage, faults: Sequence[Fault]) -> None:
+        cases = asyncio.create_task(stage.load.run(self.rate))
         try:
             await asyncio.sleep(WARM_UP_SECONDS)
             for fault in faults:
-                await self._inject(stage, playing, fault)
+                await self._inject(stage, fault)
                 await asyncio.sleep(stage.chance.uniform(*PAUSE_SECONDS))
         finally:
             cases.cancel()
             await asyncio.gather(cases, return_exceptions=True)
 
-    async def _inject(self, stage: Stage, playing: Load, fault: Fault) -> None:
+    async def _inject(self, stage: Stage, fault: Fault) -> None:
         injected = Injected(fault.name, time.time())
         self.injected.append(injected)
         try:
@@ -125,25 +122,25 @@ class Campaign:
                 await fault.injection(stage)
             injected.ended_at = time.time()
             if fault.measured:
-                injected.recovered = await _recovery(playing)
+                injected.recovered = await _recovery(stage.load)
         except (NotInjected, TimeoutError) as error:
             injected.failure = str(error) or f"not brought about within {INJECTION_SECONDS:.0f} s"
         injected.ended_at = injected.ended_at or time.time()
         seconds = "" if injected.recovered is None else f", recovered in {injected.recovered:.1f} s"
         self.say(f"{len(self.injected):4} {fault.name}{seconds}{': ' + injected.failure if injected.failure else ''}")
 
-    async def _settle(self, mesh: Mesh, playing: Load) -> float:
+    async def _settle(self, stage: Stage) -> float:
         """Until nothing is under way any more; gives the seconds."""
         started = time.monotonic()
         with suppress(TimeoutError):
-            await playing.settle(SETTLE_SECONDS)
-        await _until(lambda: not _moves(mesh), SETTLE_SECONDS)
+            await stage.load.settle(SETTLE_SECONDS)
+        await _until(lambda: not _moves(stage.mesh), SETTLE_SECONDS)
         await asyncio.sleep(SPANS_SECONDS)
         return time.monotonic() - started
 
-    async def _judge(self, stage: Stage, playing: Load, settled: float) -> Verdict:
+    async def _judge(self, stage: Stage, settled: float) -> Verdict:
         self.say("settled; the checker reads")
-        mesh = stage.mesh
+        mesh, playing = stage.mesh, stage.load
         history = await asyncio.to_thread(
             collect, mesh.data, self._logs, mesh.addresses["kafka"], stage.forged, republished=stage.topics > 1
         )
@@ -151,6 +148,7 @@ class Campaign:
         blind = await asyncio.to_thread(lambda: list(blind_spots(history)))
         caller = playing.cast.caller
         return Verdict(
+            scene=self.scene.name,
             seed=self.seed,
             injected=self.injected,
             problems=problems,
@@ -183,7 +181,7 @@ async def _until(holds: Callable[[], bool], seconds: float) -> bool:
 
 def _moves(mesh: Mesh) -> bool:
     """Whether an inbox or a relay still has something to do."""
-    journals = {name: read(mesh.data / "db" / f"{name}.db", name) for name in SUBSYSTEMS}
+    journals = {name: read(mesh.database(name), name) for name in SUBSYSTEMS}
     return any(check_settled(History([], journals, [], [])))
 
 

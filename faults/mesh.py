@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,6 +63,10 @@ class Mesh:
         await asyncio.to_thread(self.process.communicate, timeout=STOP_SECONDS)
         return self.process.returncode
 
+    def database(self, name: str) -> Path:
+        """A subsystem's database."""
+        return self.data / "db" / f"{name}.db"
+
     def kill(self) -> None:
         """SIGKILL of the supervisor; its children die with it."""
         assert self.process is not None  # noqa: S101 - start() came first
@@ -87,6 +92,17 @@ class Mesh:
         """Return when such a process runs that is not this one."""
         while self.pid(name) in (0, but):  # noqa: ASYNC110 - the system does not say when
             await asyncio.sleep(LOOK_SECONDS)
+
+
+@asynccontextmanager
+async def single(folder: Path, port_base: int, environment: Mapping[str, str]) -> AsyncIterator[Mesh]:
+    """One process of each subsystem on SQLite, and one broker."""
+    mesh = Mesh(folder / "data", port_base, environment)
+    await mesh.start()
+    try:
+        yield mesh
+    finally:
+        await mesh.stop()
 
 
 def _children(parent: int) -> list[int]:

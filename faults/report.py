@@ -41,7 +41,7 @@ def _touches(verdict: Verdict, problem: Problem, fault: Injected) -> bool:
 
 def show(console: Console, verdict: Verdict) -> None:
     """The table, the totals, and what is wrong."""
-    table = Table(title=f"faults, seed {verdict.seed}", title_justify="left")
+    table = Table(title=f"{verdict.scene}, seed {verdict.seed}", title_justify="left")
     shown = ["fault", "injected", "survived", "lost", "doubled", "reordered", "altered", "stuck", "seconds to recover"]
     for heading in shown:
         table.add_column(heading, justify="left" if heading == "fault" else "right")
@@ -61,26 +61,26 @@ def show(console: Console, verdict: Verdict) -> None:
         console.print(f"[red]the checker does not notice[/red] {name}")
 
 
-def write(path: Path, verdict: Verdict) -> None:
+def write(path: Path, verdicts: Sequence[Verdict]) -> None:
     """Everything, as JSON."""
-    path.write_text(
-        json.dumps(
-            {
-                "seed": verdict.seed,
-                "clean": verdict.is_clean,
-                "faults": rows(verdict),
-                "totals": {kind: kinds(verdict.problems)[kind] for kind in KINDS},
-                "cases": dict(verdict.cases),
-                "unfinished": list(verdict.unfinished),
-                "unexpected": dict(verdict.unexpected),
-                "blind spots of the checker": list(verdict.blind),
-                "figures": dict(verdict.figures),
-                "problems": [
-                    {"kind": each.kind.value, "where": each.where, "what": each.what, "case": each.case_id}
-                    for each in verdict.problems
-                ],
-            },
-            indent=2,
-        )
-        + "\n"
-    )
+    clean = all(verdict.is_clean for verdict in verdicts)
+    scenes = {verdict.scene: _whole(verdict) for verdict in verdicts}
+    path.write_text(json.dumps({"clean": clean, "scenes": scenes}, indent=2) + "\n")
+
+
+def _whole(verdict: Verdict) -> Mapping[str, Any]:
+    return {
+        "seed": verdict.seed,
+        "clean": verdict.is_clean,
+        "faults": rows(verdict),
+        "totals": {kind: kinds(verdict.problems)[kind] for kind in KINDS},
+        "cases": dict(verdict.cases),
+        "unfinished": list(verdict.unfinished),
+        "unexpected": dict(verdict.unexpected),
+        "blind spots of the checker": list(verdict.blind),
+        "figures": dict(verdict.figures),
+        "problems": [
+            {"kind": each.kind.value, "where": each.where, "what": each.what, "case": each.case_id}
+            for each in verdict.problems
+        ],
+    }

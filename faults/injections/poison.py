@@ -1,5 +1,6 @@
 """Poison on the topic: messages that no honest deployment would write, each of a case of its own."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -8,7 +9,9 @@ from uuid import UUID
 
 from confluent_kafka import KafkaError, Message, Producer
 
+from faults.checker.collect import access
 from faults.checker.topic import TOPIC
+from faults.injections.stage import Stage
 from ronghe.case.v1.case_pb2 import Application
 from ronghe.event.v1 import event_pb2 as event
 
@@ -31,7 +34,14 @@ class Poison:
         return self.headers.get("ce_id", "")
 
 
-def brew(chance: Random) -> Sequence[Poison]:
+async def poisoned(stage: Stage) -> None:
+    """Somebody with a service's certificate writes what no deployment would."""
+    messages = _brew(stage.chance)
+    stage.forged.update(each.event_id for each in messages if each.event_id)
+    await asyncio.to_thread(_pour, access(stage.mesh.data, stage.mesh.addresses["kafka"]), messages)
+
+
+def _brew(chance: Random) -> Sequence[Poison]:
     """One of each."""
     unknown_case = event.Decided()
     submitted = event.Submitted(application=Application(case_id=_uuid(chance), intake_id="yukuaiban"))
@@ -61,7 +71,7 @@ def _consistent(what: str, fact: event.Submitted, chance: Random) -> Poison:
     return Poison(what, case_id.encode(), fact.SerializeToString(), _headers(chance, "Submitted", "intake-01"))
 
 
-def pour(access: Mapping[str, Any], messages: Sequence[Poison]) -> None:
+def _pour(settings: Mapping[str, Any], messages: Sequence[Poison]) -> None:
     """Write them to the topic; blocking. Raises RuntimeError where the broker does not take one."""
     errors: list[str] = []
 
@@ -69,7 +79,7 @@ def pour(access: Mapping[str, Any], messages: Sequence[Poison]) -> None:
         if error is not None:
             errors.append(error.str())
 
-    producer = Producer({**access, "message.max.bytes": 2 * OVERSIZE})
+    producer = Producer({**settings, "message.max.bytes": 2 * OVERSIZE})
     for each in messages:
         headers: list[Any] = [(name, text.encode()) for name, text in each.headers.items()]
         producer.produce(TOPIC, value=each.value, key=each.key or None, headers=headers, on_delivery=delivered)

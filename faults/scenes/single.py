@@ -1,34 +1,16 @@
-"""What is broken, in which order: chosen by chance, the same for the same seed."""
+"""One process of each subsystem on SQLite, and one broker: what is broken, in which order."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from faults.injections import (
-    POINTS,
-    Injection,
-    bad_network,
-    crashed,
-    killed,
-    mesh_killed,
-    offsets_wiped,
-    poisoned,
-    stopped,
-    topic_recreated,
-    topic_recreated_behind,
-)
-from faults.mesh import PROCESSES, SUBSYSTEMS
+from faults.injections.kafka import offsets_wiped, topic_recreated, topic_recreated_behind
+from faults.injections.network import bad_network
+from faults.injections.poison import poisoned
+from faults.injections.processes import POINTS, crashed, killed, mesh_killed, stopped
+from faults.injections.stage import Fault, Scene
+from faults.mesh import PROCESSES, SUBSYSTEMS, single
 from faults.proxy import Network
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing to be broken once."""
-
-    name: str
-    injection: Injection
-    measured: bool = False
-    """Wait until everything that it held up has ended, and say how long that took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +32,9 @@ QUICK = Amount(kills=8, crashes=1, kafka_stops=(10,), stops=5, network=3, others
 FULL = Amount(kills=200, crashes=10, kafka_stops=(10, 60, 180), stops=60, network=20, others=3)
 
 
-def schedule(amount: Amount, chance: Random) -> Sequence[Fault]:
-    """The faults in their order."""
+def schedule(quick: bool, chance: Random) -> Sequence[Fault]:
+    """The faults in their order: chosen by chance, the same for the same seed."""
+    amount = QUICK if quick else FULL
     faults = [_kill(PROCESSES[number % len(PROCESSES)], number) for number in range(amount.kills)]
     for point, names in POINTS.items():
         for number in range(amount.crashes):
@@ -85,3 +68,6 @@ def schedule(amount: Amount, chance: Random) -> Sequence[Fault]:
 
 def _kill(name: str, number: int) -> Fault:
     return Fault(f"kill -9 {name}", killed(name), measured=number % 8 < len(PROCESSES))
+
+
+SCENE = Scene("single", single, schedule)
