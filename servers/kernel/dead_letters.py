@@ -167,7 +167,7 @@ def _again(batch: Batch, row: Row[Any]) -> bool:
     except DBAPIError:
         raise
     except Exception as error:
-        raise _failed(row, problem_of(error)) from error
+        raise _failed(row.id, problem_of(error)) from error
 
 
 def _anew(batch: Batch, row: Row[Any]) -> bool:
@@ -188,9 +188,14 @@ def _late(batch: Batch, row: Row[Any]) -> bool:
     return True
 
 
-def _failed(row: Row[Any], problem: str) -> Refused:
+def not_redriven(request: pb.RedriveDeadLetterRequest, error: Exception) -> Exception:
+    """What is told of a redrive that could be decided but not written."""
+    return error if isinstance(error, Refused) else _failed(request.dead_letter_id, problem_of(error))
+
+
+def _failed(dead_letter_id: int, problem: str) -> Refused:
     return Refused(
         Reason.REASON_REDRIVE_FAILED,
-        f"dead letter {row.id} cannot be taken in, and nothing has changed: {problem}",
-        {"dead_letter_id": str(row.id), "problem": problem},
+        f"dead letter {dead_letter_id} cannot be taken in, and nothing has changed: {problem}",
+        {"dead_letter_id": str(dead_letter_id), "problem": problem},
     )

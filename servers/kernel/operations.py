@@ -101,7 +101,8 @@ class OperationsServicer:
 
     async def RedriveDeadLetter(self, request: pb.RedriveDeadLetterRequest, call: Call) -> Message:  # noqa: N802
         """Take in what waits of its case."""
-        return await self._act(request, call, dead_letters.redrive)
+        act = Act(request, call.caller, call.deadline, dead_letters.redrive, dead_letters.not_redriven)
+        return await self._operate(act)
 
     async def DiscardDeadLetter(self, request: pb.DiscardDeadLetterRequest, call: Call) -> Message:  # noqa: N802
         """Give it up."""
@@ -132,7 +133,10 @@ class OperationsServicer:
         return pb.ListOperatorActsResponse(acts=page.rows, next_page_token=page.next_token)
 
     async def _act(self, request: Message, call: Call, do: Callable[[Batch, Any], Message]) -> Message:
-        response = await self._kernel.operate(Act(request, call.caller, call.deadline, do))
+        return await self._operate(Act(request, call.caller, call.deadline, do))
+
+    async def _operate(self, act: Act) -> Message:
+        response = await self._kernel.operate(act)
         self._bridges.look()
         return response
 

@@ -29,6 +29,8 @@ class Act:
     deadline: float
     """time.monotonic() at which the caller gives up."""
     do: Callable[[Batch, Any], Message]
+    as_refusal: Callable[[Any, Exception], Exception] = lambda _, error: error
+    """What the caller is told when the transaction cannot be written with what it has done."""
 
     @property
     def key(self) -> str:
@@ -52,8 +54,9 @@ class Act:
 
     def fail(self, batch: Batch, error: Exception) -> Message:
         """What it had begun is undone; that it was refused stays."""
-        self._write_down(batch, refusal=_refusal(error))
-        raise error
+        told = self.as_refusal(self.command, error)
+        self._write_down(batch, refusal=_refusal(told))
+        raise told from error
 
     def _done(self, batch: Batch) -> Message:
         taken = len(batch.taken)

@@ -15,6 +15,7 @@ from clients.credentials import Credentials
 from clients.telemetry import SpanSink
 from ronghe.error.v1.reason_pb2 import Reason
 from servers.kernel.stream import Refused
+from servers.rpc.describing import Descriptors
 from servers.rpc.errors import abort
 from servers.rpc.overload import Admission
 from servers.rpc.validation import MAX_BODY
@@ -105,7 +106,7 @@ def _register(
         server.add_generic_rpc_handlers((handler,))
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
     names = [servicer.service.full_name for servicer in servicers]
-    reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+    reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server, Descriptors())
     server.add_generic_rpc_handlers((_NotOffered(),))
 
 

@@ -10,16 +10,21 @@ ROOT = Path(__file__).parent.parent.parent
 SUBSYSTEMS = ("intake", "governance", "department")
 # Package -> what it may not import.
 FORBIDDEN = {
-    "clients": ("bridge", "servers", "tests", "benchmarks"),
-    "bridge": ("servers", "tests", "benchmarks"),
-    "servers": ("tests", "benchmarks", "clients.cli", "clients.demo"),
+    "clients": ("bridge", "servers", "tests", "benchmarks", "faults"),
+    "bridge": ("servers", "tests", "benchmarks", "faults"),
+    "servers": ("tests", "benchmarks", "faults", "clients.cli", "clients.demo"),
     "servers/kernel": tuple(
         f"servers.{name}" for name in (*SUBSYSTEMS, "case", "catalog", "law", "mesh", "process", "settings")
     ),
     "servers/rpc": tuple(f"servers.{name}" for name in (*SUBSYSTEMS, "case", "catalog", "law", "mesh")),
     "servers/law": tuple(f"servers.{name}" for name in (*SUBSYSTEMS, "case", "catalog", "rpc", "kernel", "mesh")),
     "servers/catalog": tuple(f"servers.{name}" for name in (*SUBSYSTEMS, "case", "mesh")),
-    "servers/case": tuple(f"servers.{name}" for name in (*SUBSYSTEMS, "mesh")),
+    **{
+        f"servers/{name}": tuple(f"servers.{other}" for other in (*SUBSYSTEMS, "mesh"))
+        for name in ("case", "collaboration", "audit")
+    },
+    # What breaks the product, and judges it, touches it from outside only.
+    "faults": ("bridge", "servers", "tests", "benchmarks", "clients.cli", "clients.demo"),
     **{
         f"servers/{name}": tuple(f"servers.{other}" for other in (*SUBSYSTEMS, "mesh") if other != name)
         for name in SUBSYSTEMS

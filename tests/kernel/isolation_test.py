@@ -23,7 +23,7 @@ from ronghe.event.v1 import event_pb2 as event
 from ronghe.operations.v1 import operations_service_pb2 as pb
 from servers.kernel import tables
 from servers.kernel.database import is_outage
-from servers.kernel.dead_letters import redrive
+from servers.kernel.dead_letters import not_redriven, redrive
 from servers.kernel.kernel import Kernel
 from servers.kernel.operator_acts import Act
 from servers.kernel.stream import Refused, StreamKey
@@ -159,13 +159,16 @@ async def test_a_redrive_that_fails_in_the_writing_leaves_everything_as_it_was(s
         command = told(pb.RedriveDeadLetterRequest, dead_letter_id=letter.id)
         async with one_batch(kernel):
             call = asyncio.create_task(execute(kernel, step(new_case())))
-            act = Act(command, OPERATOR, time.monotonic() + 10, redrive)
+            act = Act(command, OPERATOR, time.monotonic() + 10, redrive, not_redriven)
             redriving = asyncio.create_task(kernel.operate(act))
-        with pytest.raises(ValueError):  # noqa: PT011 - the rule says no more
+        with pytest.raises(Refused, match=f"dead letter {letter.id} cannot be taken in") as refused:
             await redriving
+        assert refused.value.reason == Reason.REASON_REDRIVE_FAILED
         assert (await call).version == 1
         assert await rows(kernel, tables.dead_letter) == [letter]
-        assert [row.refusal for row in await rows(kernel, tables.operator_act)] == ["ValueError"]
+        assert [row.refusal for row in await rows(kernel, tables.operator_act)] == [
+            f"REDRIVE_FAILED: {refused.value.message}"
+        ]
 
 
 async def test_a_record_that_fails_early_is_set_aside_once_however_often_it_comes(start: Start) -> None:

@@ -567,6 +567,17 @@ async def test_reflection_names_every_service(mesh: Mesh) -> None:
     assert {"ronghe.catalog.v1.CatalogService", "ronghe.inbox.v1.InboxService"} <= set(names)
 
 
+@pytest.mark.parametrize(
+    "name", ["InboxService", "InboxService.AckInbox", "AckInboxRequest", "AckInboxRequest.sequences"]
+)
+async def test_reflection_describes_services_methods_and_messages(mesh: Mesh, name: str) -> None:
+    request = reflection_pb2.ServerReflectionRequest(file_containing_symbol=f"ronghe.inbox.v1.{name}")
+    async with mesh.serve(ToyInbox(0)), mesh.raw_channel() as channel:
+        call = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(iter([request]))
+        files = [file async for response in call for file in response.file_descriptor_response.file_descriptor_proto]
+    assert any(b"ronghe/inbox/v1/inbox_service.proto" in file for file in files)
+
+
 async def test_a_closing_server_refuses_new_calls_and_finishes_what_it_has(mesh: Mesh) -> None:
     catalog = ToyCatalog()
     statuses: list[Any] = []
