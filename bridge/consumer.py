@@ -64,7 +64,10 @@ class KafkaConsumer:
 
 
 class _Session:
-    """One membership in the group: ends when the topic is another one, or no broker was reachable for a while."""
+    """One membership in the group.
+
+    It ends when the topic is another one, the certificate was renewed, or no broker was reachable for a while.
+    """
 
     def __init__(self, consumer: KafkaConsumer, backoff: Backoff) -> None:
         self._consumer = consumer
@@ -72,6 +75,7 @@ class _Session:
         self._state = consumer.state
         self._backoff = backoff
         self._loop = asyncio.get_running_loop()
+        self._certificate = consumer.access.issued
         self._admin = Admin(consumer.access)
         self._pacer = Pacer(seconds=consumer.settings.pace_seconds)
         self._topic_id = ""
@@ -92,7 +96,7 @@ class _Session:
         )
         self._reading = self._read(subscriber)
         try:
-            while not subscriber.lost and not await self._is_another_topic():
+            while not subscriber.lost and not await self._is_over():
                 # Shielded: the thread must have left the subscriber before it is closed.
                 messages = await asyncio.shield(self._reading)
                 await asyncio.sleep(self._pacer.delay())
@@ -113,10 +117,13 @@ class _Session:
     async def _current_topic(self) -> str:
         return await asyncio.to_thread(self._admin.topic_id, self._settings.topic)
 
-    async def _is_another_topic(self) -> bool:
+    async def _is_over(self) -> bool:
         if time.monotonic() - self._checked_at <= self._settings.check_seconds:
             return False
         self._checked_at = time.monotonic()
+        if self._certificate != self._consumer.access.issued:
+            log.info("consumer.certificate_renewed")
+            return True
         is_another = await self._current_topic() != self._topic_id
         if is_another:
             log.warning("consumer.topic_changed", topic=self._settings.topic)

@@ -56,6 +56,11 @@ class KafkaAccess:
     certificate: Path | None = None
     key: Path | None = None
 
+    @property
+    def issued(self) -> int:
+        """When the certificate's file was written, nanoseconds: a client that has read it keeps what it has read."""
+        return self.certificate.stat().st_mtime_ns if self.certificate is not None else 0
+
     def config(self) -> dict[str, Any]:
         """The client library's settings."""
         config: dict[str, Any] = {"bootstrap.servers": self.servers, "logger": _Quiet(), "log_level": 4}

@@ -72,7 +72,7 @@ class Relay:
 
 
 class _Pass:
-    """From a checked start until something fails."""
+    """From a checked start until something fails, or the certificate is renewed."""
 
     def __init__(self, relay: Relay, backoff: Backoff) -> None:
         self._relay = relay
@@ -80,6 +80,7 @@ class _Pass:
         self._settings = relay.settings
         self._state = relay.state
         self._backoff = backoff
+        self._certificate = relay.access.issued
         self._admin = Admin(relay.access)
         self._pacer = Pacer(seconds=relay.settings.pace_seconds)
         self._looked = 0
@@ -90,11 +91,11 @@ class _Pass:
         self._offsets: dict[int, int] = {}
 
     async def run(self) -> None:
-        """Check, then publish what there is, as it comes."""
+        """Check, then publish what there is, as it comes, for as long as the certificate is the same."""
         await self._begin()
         publisher = Publisher(self._relay.access, self._settings)
         try:
-            while True:
+            while self._certificate == self._relay.access.issued:
                 records = await self._next()
                 if records:
                     await self._publish(publisher, records)
@@ -104,6 +105,7 @@ class _Pass:
                     await self._outbox.wait_beyond(self._looked)
                 if time.monotonic() - self._checked_at > self._settings.check_seconds:
                     await self._check()
+            log.info("relay.certificate_renewed")
         finally:
             await asyncio.to_thread(publisher.close)
 

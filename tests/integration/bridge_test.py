@@ -24,6 +24,7 @@ from bridge.settings import BridgeSettings
 from clients.identity import Identity
 from clients.telemetry import SpanContext
 from ronghe.event.v1 import event_pb2
+from servers.mesh.pki import Authority
 from tests.broker import RunningBroker, running_broker
 from tests.integration.memory import MemoryJournal, until
 
@@ -63,13 +64,15 @@ class Channel:
         self.admin.wait_ready(30)
         self.admin.ensure_topic(self.settings, 1, {})
 
-    def relay(self) -> Relay:
-        return Relay(self.here, self.access, self.settings, self.spans)
+    def relay(self, access: KafkaAccess | None = None) -> Relay:
+        return Relay(self.here, access or self.access, self.settings, self.spans)
 
-    def consumer(self, origin: str = "department-01", unwanted: str = "") -> KafkaConsumer:
+    def consumer(
+        self, origin: str = "department-01", unwanted: str = "", access: KafkaAccess | None = None
+    ) -> KafkaConsumer:
         return KafkaConsumer(
             sink=self.there,
-            access=self.broker.access(DEPARTMENT),
+            access=access or self.broker.access(DEPARTMENT),
             settings=self.settings,
             spans=self.spans,
             group=self.settings.topic,
@@ -158,6 +161,20 @@ def message_of(record: Record, **headers: bytes) -> Outgoing:
     return Outgoing(record.case_id.encode(), record.body, list((dict(headers_of(record)) | headers).items()))
 
 
+def copied(access: KafkaAccess, folder: Path) -> KafkaAccess:
+    """The same access, with files of its own."""
+    copy = replace(access, certificate=folder / "own.pem", key=folder / "own.key")
+    write(access, copy)
+    return copy
+
+
+def write(source: KafkaAccess, target: KafkaAccess) -> None:
+    for here, there in ((source.key, target.key), (source.certificate, target.certificate)):
+        assert here is not None
+        assert there is not None
+        there.write_bytes(here.read_bytes())
+
+
 # --- the way through ---
 
 
@@ -183,6 +200,24 @@ async def test_a_case_lies_on_one_partition_and_cases_lie_on_all(channel: Channe
         partitions.setdefault(record.case_id, set()).add(source.split("/")[3])
     assert {len(found) for found in partitions.values()} == {1}
     assert len(set().union(*partitions.values())) == 3
+
+
+async def test_a_certificate_that_is_written_anew_is_used_without_a_restart(channel: Channel, tmp_path: Path) -> None:
+    """Another authority's first, which the broker refuses: that shows whose certificate new connections have."""
+    ours = copied(channel.access, tmp_path)
+    Authority(tmp_path / "strange").issue(GOVERNANCE)
+    strange = tmp_path / "strange" / "service" / "governance-01.pem"
+    strange_access = KafkaAccess("", tmp_path / "ca.pem", strange, strange.with_suffix(".key"))
+    channel.here.append(*story(cases=3, facts=4))
+    relay, consumer = channel.relay(ours), channel.consumer(access=ours)
+    async with at_work(relay.run(), consumer.run()):
+        await channel.has_taken(12)
+        write(strange_access, ours)
+        await until(lambda: bool(relay.state.last_error and consumer.state.last_error), "both are refused")
+        write(channel.access, ours)
+        channel.here.append(*story(cases=3, facts=4))
+        await channel.has_taken(24)
+    channel.assert_all_arrived_once_and_in_order()
 
 
 async def test_each_hop_leaves_a_span_below_the_one_before(channel: Channel) -> None:
