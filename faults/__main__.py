@@ -14,7 +14,7 @@ from clients.telemetry.logging import configure_logging
 from faults.campaign import Campaign, Verdict
 from faults.injections.stage import Scene
 from faults.report import show, write
-from faults.scenes import SCENES
+from faults.scenes import OTHERS, SCENES
 
 WIDTH = 120
 
@@ -25,7 +25,7 @@ def main() -> int:
     console = Console(width=max(WIDTH, Console().width))
     configure_logging("faults", arguments.folder.with_suffix(".log"))
     started, verdicts = time.monotonic(), []
-    for scene in SCENES:
+    for scene in [*SCENES, *(scene for scene in OTHERS if scene.name == arguments.scene)]:
         verdict = _play(scene, arguments, console) if re.fullmatch(arguments.scene, scene.name) else None
         if verdict is not None:
             verdicts.append(verdict)

@@ -25,7 +25,6 @@ from faults.proxy import proxies
 WARM_UP_SECONDS = 4.0
 LOOK_SECONDS = 0.2
 PAUSE_SECONDS = (0.2, 2.0)
-INJECTION_SECONDS = 300.0
 RECOVERY_SECONDS = 90.0
 SETTLE_SECONDS = 120.0
 SPANS_SECONDS = 2.0
@@ -118,13 +117,13 @@ class Campaign:
         injected = Injected(fault.name, time.time())
         self.injected.append(injected)
         try:
-            async with asyncio.timeout(INJECTION_SECONDS):
+            async with asyncio.timeout(fault.seconds):
                 await fault.injection(stage)
             injected.ended_at = time.time()
             if fault.measured:
                 injected.recovered = await _recovery(stage.load)
         except (NotInjected, TimeoutError) as error:
-            injected.failure = str(error) or f"not brought about within {INJECTION_SECONDS:.0f} s"
+            injected.failure = str(error) or f"not brought about within {fault.seconds:.0f} s"
         injected.ended_at = injected.ended_at or time.time()
         seconds = "" if injected.recovered is None else f", recovered in {injected.recovered:.1f} s"
         self.say(f"{len(self.injected):4} {fault.name}{seconds}{': ' + injected.failure if injected.failure else ''}")
@@ -156,7 +155,9 @@ class Campaign:
             cases=playing.ended,
             unfinished=[*playing.under_way.values(), *playing.problems],
             unexpected=caller.unexpected,
-            figures=_figures(history) | {"repeats": caller.repeats, "seconds to settle": round(settled, 1)},
+            figures=_figures(history)
+            | {"repeats": caller.repeats, "seconds to settle": round(settled, 1)}
+            | stage.figures,
             windows=_windows(history),
         )
 

@@ -29,6 +29,8 @@ class Stage:
     """Ids of events that are poison."""
     topics: int = 1
     """How many topics there have been."""
+    figures: dict[str, float] = field(default_factory=dict)
+    """What was measured, by name; they stand in the report."""
 
 
 class NotInjected(Exception):
@@ -46,6 +48,8 @@ class Fault:
     injection: Injection
     measured: bool = False
     """Wait until everything that it held up has ended, and say how long that took."""
+    seconds: float = 300.0
+    """It takes no longer to bring it about."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import asyncio
 import base64
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
@@ -36,12 +36,15 @@ class Caller:
     """Answers that are bugs, whatever was broken: INTERNAL, UNKNOWN."""
     repeats: int = 0
     answered: int = 0
+    recent: deque[Message] = field(default_factory=lambda: deque(maxlen=200))
+    """Requests that were sent last."""
 
     async def perform(self, party: Identity, call: Callable[[Req], Awaitable[Resp]], request: Req) -> Resp:
         """The answer, however often it takes; raises RongheError when it is refused for good."""
         request = marked(completed(request))
         key = {"caller": str(party), "request_id": request.request_id}  # type: ignore[attr-defined]
         name = type(request).__name__
+        self.recent.append(request)
         await self.log.write({"kind": "sent", **key, "command": name, "body": _text(request.SerializeToString())})
         answers = [self._answered(key, call, request) for _ in range(self._copies())]
         first, *others = await asyncio.gather(*answers, return_exceptions=True)

@@ -1,5 +1,8 @@
 """All scenes, in the order in which they are played."""
 
-from faults.scenes import single
+from faults.scenes import fuzz, single
 
 SCENES = (single.SCENE,)
+"""The campaign."""
+OTHERS = (fuzz.SCENE,)
+"""Played when they are asked for by name."""

@@ -1,0 +1,1 @@
+"""Requests that no honest program would send, from the contract's own descriptors."""
