@@ -3,7 +3,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: setup demo up test lint bench faults fuzz clean
+.PHONY: setup demo up test lint bench faults fuzz soak clean
 .DEFAULT_GOAL := help
 
 help:  ## what can be made
@@ -41,6 +41,9 @@ faults: setup  ## everything that must be survived, judged by an independent che
 
 fuzz: setup  ## a million hostile requests over every RPC; QUICK=1: 20,000
 	@$(BIN)/python -m faults --scene fuzz $(if $(QUICK),--quick) $(if $(SEED),--seed $(SEED))
+
+soak: setup  ## half an hour of work, with memory, files, threads and latency drawn; QUICK=1: 80 s
+	@$(BIN)/python -m faults --scene soak $(if $(QUICK),--quick) $(if $(SEED),--seed $(SEED))
 
 clean:  ## everything that set-up and runs made
 	rm -rf .venv .cache .ronghe .ronghe-faults third_party .mypy_cache .ruff_cache .pytest_cache .hypothesis proto/buf

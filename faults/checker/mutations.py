@@ -169,9 +169,11 @@ def a_case_shown_to_a_stranger(history: History) -> History:
 
 
 def a_brief_that_tells_too_much(history: History) -> History:
-    """A task that names the applicant."""
+    """A task that names the applicant, whom its rule does not disclose."""
     number, shown = next(
-        (number, each) for number, each in enumerate(history.deliveries) if each.event.name == "TaskAssigned"
+        (number, each)
+        for number, each in enumerate(history.deliveries)
+        if each.event.name == "TaskAssigned" and not each.event.fact.brief.personal.applicant.name
     )
     fact, submitted = shown.event.fact, history.submissions[shown.event.case_id].fact
     told = type(fact).FromString(shown.event.body)

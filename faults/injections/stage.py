@@ -32,6 +32,11 @@ class Stage:
     figures: dict[str, float] = field(default_factory=dict)
     """What was measured, by name; they stand in the report."""
 
+    @property
+    def folder(self) -> Path:
+        """What is kept of the scene."""
+        return self.crashes.parent
+
 
 class NotInjected(Exception):
     """The fault could not be brought about, or what must hold during it did not hold."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -38,6 +39,8 @@ class Caller:
     answered: int = 0
     recent: deque[Message] = field(default_factory=lambda: deque(maxlen=200))
     """Requests that were sent last."""
+    latencies: deque[float] = field(default_factory=lambda: deque(maxlen=100_000))
+    """Seconds from a request to its answer, repeats included."""
 
     async def perform(self, party: Identity, call: Callable[[Req], Awaitable[Resp]], request: Req) -> Resp:
         """The answer, however often it takes; raises RongheError when it is refused for good."""
@@ -58,12 +61,14 @@ class Caller:
         return self.chance.randint(2, 5) if self.chance.random() < COPIED else 1
 
     async def _answered(self, key: Mapping[str, str], call: Callable[[Req], Awaitable[Resp]], request: Req) -> Resp:
+        started = time.monotonic()
         try:
             answer = await self.repeated(call, request)
         except RongheError as error:
             await self.log.write({"kind": "refused", **key, "reason": error.reason})
             raise
         self.answered += 1
+        self.latencies.append(time.monotonic() - started)
         answer_type = answer.DESCRIPTOR.full_name
         await self.log.write(
             {"kind": "answered", **key, "answer_type": answer_type, "answer": _text(answer.SerializeToString())}
