@@ -75,7 +75,8 @@ SQLITE_PRAGMAS = (
     "PRAGMA synchronous=FULL",
     "PRAGMA busy_timeout=5000",
     "PRAGMA cache_size=-65536",
-    "PRAGMA wal_autocheckpoint=4000",
+    # See checkpoints.py; only where that thread cannot work does the writer do it itself.
+    "PRAGMA wal_autocheckpoint=100000",
 )
 
 

@@ -17,6 +17,7 @@ from clients.identity import Identity
 from clients.telemetry import SpanContext, SpanSink
 from servers.kernel import journal, outbox, tables
 from servers.kernel.background import in_background
+from servers.kernel.checkpoints import checkpoints
 from servers.kernel.database import READERS, Database, is_outage
 from servers.kernel.inbox import Acknowledgement
 from servers.kernel.inbox_session import Sessions
@@ -212,8 +213,11 @@ async def running(
     kernel = Kernel(database, subsystem, clock or SystemClock(), spans, observe)
     kernel.writer.start()
     late = LateFacts(kernel)
+    works = [Timers(kernel).run(), late.run()]
+    if database.is_sqlite:
+        works.append(checkpoints(str(database.url.database)))
     try:
-        async with in_background(Timers(kernel).run(), late.run()):
+        async with in_background(*works):
             await late.meet_all()
             yield kernel
     finally:

@@ -1,0 +1,46 @@
+"""SQLite's checkpoints, beside the writer: no commit waits until its log is copied into the file."""
+
+import asyncio
+import sqlite3
+from contextlib import closing
+from typing import NamedTuple
+
+import structlog
+
+LOOK_SECONDS = 1.0
+BUSY_SECONDS = 5.0
+# 64 MB. A log that is never idle is never begun anew by itself: beyond this the writer is held for a moment.
+LONGEST_PAGES = 16_000
+
+log = structlog.get_logger()
+
+
+class Copied(NamedTuple):
+    """What https://sqlite.org/pragma.html#pragma_wal_checkpoint answers."""
+
+    busy: int
+    pages: int
+    """In the log."""
+    copied: int
+    """Of them, into the file."""
+
+
+async def checkpoints(path: str) -> None:
+    """Look every second until cancelled; a database that fails is the writer's affair."""
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        try:
+            await asyncio.to_thread(checkpoint, path)
+        except sqlite3.Error as error:
+            log.warning("checkpoints.waiting", error=str(error))
+
+
+def checkpoint(path: str) -> Copied:
+    """Copy what is committed; where the log has become too long, let it begin anew. Raises sqlite3.Error."""
+    with closing(sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)) as connection:
+        copied = _checkpoint(connection, "PASSIVE")
+        return _checkpoint(connection, "RESTART") if copied.pages > LONGEST_PAGES else copied
+
+
+def _checkpoint(connection: sqlite3.Connection, mode: str) -> Copied:
+    return Copied(*connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone())
