@@ -113,8 +113,8 @@ class Hostile:
         return b"".join(parts)
 
     def _time(self) -> bytes:
-        """Never near today: whatever else is right about a command, it is refused for its time."""
-        seconds = self._chance.choice((0, 1, -1, 2**31, 2**40, -(2**62), 253_402_300_799, 253_402_300_800))
+        """Never in the past: whatever else is right about a command, it is refused for its time."""
+        seconds = self._chance.choice((-1, -(2**31), 2**31, 2**40, -(2**62), 253_402_300_799, 253_402_300_800))
         nanos = self._chance.choice((0, 1, 999_999_999, 1_000_000_000, -1))
         return _tag(1, VARINT) + _varint(seconds) + _tag(2, VARINT) + _varint(nanos)
 

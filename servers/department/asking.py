@@ -12,13 +12,14 @@ from ronghe.collaboration.v1.collaboration_pb2 import Ask, Collaboration
 from ronghe.document.v1.document_pb2 import Document
 from ronghe.error.v1.reason_pb2 import Reason
 from ronghe.event.v1 import event_pb2 as event
-from servers.case.rules import check_act, check_occurred_at, invalid_fields
+from servers.case.rules import check_act, invalid_fields
 from servers.catalog.catalog import Catalog
 from servers.catalog.disclosure import disclosed
 from servers.catalog.rules import is_required
 from servers.collaboration.standing import OPEN, asked, open_ones, standing_of
 from servers.department.judgement import check_rules
 from servers.department.request_size import check_size
+from servers.kernel.occurred_at import check_occurred_at
 from servers.kernel.stream import Caused, FieldViolation, Refused, Scope
 
 

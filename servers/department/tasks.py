@@ -12,8 +12,9 @@ from ronghe.error.v1.reason_pb2 import Reason
 from ronghe.event.v1 import event_pb2 as event
 from ronghe.state.v1.state_pb2 import TaskState
 from servers.case.acts import ActOfOfficer
-from servers.case.rules import CLOCK_TOLERANCE, check_occurred_at, illegal_state, invalid_fields
+from servers.case.rules import illegal_state, invalid_fields
 from servers.catalog.catalog import Catalog
+from servers.kernel.occurred_at import CLOCK_TOLERANCE, check_occurred_at
 from servers.kernel.stream import FieldViolation, Refused
 from servers.law.calendar import Calendar
 from servers.law.clock import due_date

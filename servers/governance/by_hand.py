@@ -9,13 +9,14 @@ from clients.identity import Identity
 from ronghe.collaboration.v1.collaboration_pb2 import Collaboration, Hop, Task
 from ronghe.error.v1.reason_pb2 import Reason
 from ronghe.governance.v1.governance_service_pb2 import RouteCollaborationRequest
-from servers.case.rules import check_occurred_at, invalid_fields
+from servers.case.rules import invalid_fields
 from servers.catalog.catalog import Catalog
 from servers.collaboration.fold import ENDED, task_of
 from servers.collaboration.views import not_found
 from servers.governance.coordination import take_from
 from servers.governance.routing import Cause, Router
 from servers.governance.ways import Way
+from servers.kernel.occurred_at import check_occurred_at
 from servers.kernel.stream import FieldViolation, Refused
 
 

@@ -14,10 +14,11 @@ from ronghe.event.v1 import event_pb2 as event
 from ronghe.intake.v1.intake_service_pb2 import SubmitApplicationRequest
 from ronghe.party.v1.party_pb2 import Party
 from servers.case.documents import submission_voucher
-from servers.case.rules import caller_of, check_occurred_at, invalid_fields
+from servers.case.rules import caller_of, invalid_fields
 from servers.catalog.catalog import Catalog
 from servers.intake.case_id import case_id
 from servers.intake.case_number import case_number
+from servers.kernel.occurred_at import check_occurred_at
 from servers.kernel.stream import FieldViolation, Refused, Scope
 from servers.law.days import legal_date
 

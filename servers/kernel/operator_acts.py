@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 from sqlalchemy import Connection, Row, select
 
 from clients.identity import Identity
@@ -13,6 +14,7 @@ from ronghe.error.v1.reason_pb2 import Reason
 from ronghe.operations.v1 import operations_service_pb2 as pb
 from servers.kernel import tables
 from servers.kernel.batch import Batch
+from servers.kernel.occurred_at import check_occurred_at
 from servers.kernel.stream import Refused, StreamKey
 from servers.kernel.times import to_micros, to_timestamp
 
@@ -61,6 +63,7 @@ class Act:
     def _done(self, batch: Batch) -> Message:
         taken = len(batch.taken)
         try:
+            check_occurred_at(self.command.occurred_at, Timestamp(), batch.now)
             response = self.do(batch, self.command)
         except Refused as refused:
             if len(batch.taken) == taken:

@@ -424,6 +424,16 @@ async def test_a_refused_act_is_not_remembered_as_done(
     assert (await operator.redrive_dead_letter(request)).taken_in == 1
 
 
+async def test_an_act_of_the_future_is_refused(kernel: Kernel, operator: OperationsClient) -> None:
+    await absorb(kernel, lie(new_case()))
+    (letter,) = await waiting(operator)
+    request = told(pb.DiscardDeadLetterRequest, dead_letter_id=letter.dead_letter_id)
+    request.occurred_at.seconds += 3600
+    with pytest.raises(RongheError, match="OCCURRED_AT_OUT_OF_RANGE"):
+        await operator.discard_dead_letter(request)
+    assert await waiting(operator) == [letter]
+
+
 async def test_every_act_is_kept_with_who_did_it_and_why_the_refused_ones_too(
     kernel: Kernel, operator: OperationsClient
 ) -> None:
