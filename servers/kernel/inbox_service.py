@@ -1,6 +1,7 @@
 """InboxService, the same on every subsystem."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 from ronghe.error.v1.reason_pb2 import Reason
@@ -17,6 +18,8 @@ from servers.rpc.call import Call
 # The session of receivers that fetch: any of their calls may acknowledge.
 FETCHING = "fetch"
 DEFAULT_LIMIT = 100
+# An answer that nothing has come shall be there before the caller gives up.
+ANSWER_SECONDS = 0.5
 
 
 class InboxServicer:
@@ -49,13 +52,13 @@ class InboxServicer:
         receiver = str(call.caller)
         await self._take_session(receiver)
         limit = request.limit or DEFAULT_LIMIT
-        end = asyncio.get_running_loop().time() + request.wait.ToMicroseconds() / 1_000_000
+        end = min(time.monotonic() + request.wait.ToMicroseconds() / 1_000_000, call.deadline - ANSWER_SECONDS)
         grown = asyncio.Event()
         with self._kernel.signals.inbox(receiver, lambda _: grown.set()):
             while True:
                 grown.clear()
                 items = await self._fetch(receiver, limit)
-                remaining = end - asyncio.get_running_loop().time()
+                remaining = end - time.monotonic()
                 if items or remaining <= 0:
                     return pb.FetchInboxResponse(epoch=self._kernel.epoch, items=[item.to_message() for item in items])
                 await wait(grown, min(remaining, LOOK_SECONDS))

@@ -43,10 +43,10 @@ def door(authority: Authority, spans: Spans) -> Callable[[Kernel], Any]:
     """Opens a server over a kernel, and gives clients of it."""
 
     @asynccontextmanager
-    async def opened(kernel: Kernel) -> AsyncIterator[Callable[[], SubsystemClient]]:
+    async def opened(kernel: Kernel) -> AsyncIterator[Callable[..., SubsystemClient]]:
         credentials = authority.credentials(SERVER)
         async with serving([InboxServicer(kernel)], "127.0.0.1:0", credentials, spans) as server:
-            yield lambda: SubsystemClient(f"127.0.0.1:{server.port}", authority.pki, ALL)
+            yield lambda **options: SubsystemClient(f"127.0.0.1:{server.port}", authority.pki, ALL, **options)
 
     return opened
 
@@ -225,6 +225,13 @@ async def test_a_fetched_message_is_bounded_by_bytes_and_the_rest_is_fetched_nex
             seen += [item.sequence for item in fetched.items]
             await client.ack_inbox(pb.AckInboxRequest(sequences=seen))
     assert seen == list(range(1, 13))
+
+
+async def test_who_waits_for_items_is_answered_before_his_deadline(kernel: Kernel, door: Any) -> None:
+    request = pb.FetchInboxRequest()
+    request.wait.seconds = 30
+    async with door(kernel) as connect, connect(timeout=3) as client:
+        assert (await client.fetch_inbox(request)).items == []
 
 
 class Unreadable:
