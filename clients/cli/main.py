@@ -15,6 +15,7 @@ from clients.cli import (
     catalog,
     certificates,
     collaborations,
+    conformance,
     dead_letters,
     deciding,
     doctor,
@@ -43,6 +44,7 @@ TOP = (
     operations.app,
     doctor.app,
     faults.app,
+    conformance.app,
 )
 CASE = (cases.app, locate.app, acts.app, deciding.app, applications.case_app)
 COLLABORATION = (collaborations.app, requesting.app, routing.app)

@@ -37,8 +37,8 @@ export function mayPass(error: unknown): boolean {
     case "SHUTTING_DOWN":
     case "DEADLINE_EXCEEDED":
       return true;
-    case undefined: // nobody answered; a connection that breaks during a call is "aborted" or "canceled" here
-      return [Code.Unavailable, Code.DeadlineExceeded, Code.Aborted, Code.Canceled].includes(
+    case undefined: // nobody answered; a call that breaks off is "aborted", "canceled" or "unknown" here
+      return [Code.Unavailable, Code.DeadlineExceeded, Code.Aborted, Code.Canceled, Code.Unknown].includes(
         ConnectError.from(error).code,
       );
     default:
