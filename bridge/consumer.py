@@ -49,6 +49,8 @@ class KafkaConsumer:
     """Records that this deployment published itself are passed over."""
     wanted: Callable[[str], bool]
     """By event type; a type that is not known yet is wanted."""
+    instance: str = ""
+    """Name of this process in its group, the same after each start: it has its partitions back at once."""
     state: ConsumerState = field(default_factory=ConsumerState)
 
     async def run(self) -> None:
@@ -92,13 +94,21 @@ class _Session:
         self._topic_id = await self._current_topic()
         self._state.next_offsets.clear()
         subscriber = Subscriber(
-            self._consumer.access, self._settings, self._consumer.group, self._start_at, self._on_revoked
+            self._consumer.access,
+            self._settings,
+            self._consumer.group,
+            self._start_at,
+            self._on_revoked,
+            self._consumer.instance,
         )
         self._reading = self._read(subscriber)
         try:
-            while not subscriber.lost and not await self._is_over():
+            while not await self._is_over():
                 # Shielded: the thread must have left the subscriber before it is closed.
                 messages = await asyncio.shield(self._reading)
+                if subscriber.lost:
+                    # Perhaps what was to come next is lost, and these stand behind its gap.
+                    break
                 await asyncio.sleep(self._pacer.delay())
                 self._reading = self._read(subscriber)
                 await self._take(subscriber, messages)
@@ -131,23 +141,32 @@ class _Session:
 
     # --- where to begin; called on the thread that consumes ---
 
-    def _start_at(self, partition: int) -> int | None:
-        name = self._cursor_name(partition)
-        cursors = asyncio.run_coroutine_threadsafe(self._consumer.sink.cursors(name), self._loop).result()
-        stored = next((cursor.value for cursor in cursors if cursor.name == name), None)
-        known = stored is not None and self._is_current(partition, stored)
-        offset, last = (int(stored["next_offset"]), str(stored["event_id"])) if stored and known else (None, "")
-        lost = int(stored.get("lost", 0)) if stored else 0
-        self._loop.call_soon_threadsafe(self._begin, partition, offset, last, lost)
-        log.info("consumer.assigned", partition=partition, offset=offset, stored=stored)
-        return offset
+    def _start_at(self, partitions: Sequence[int]) -> Mapping[int, int]:
+        asked = self._consumer.sink.cursors(f"kafka/{self._settings.topic}/")
+        found = {each.name: each.value for each in asyncio.run_coroutine_threadsafe(asked, self._loop).result()}
+        stored = {number: found.get(self._cursor_name(number), {}) for number in partitions}
+        known = self._current(stored)
+        for number, value in stored.items():
+            last = str(value["event_id"]) if number in known else ""
+            self._loop.call_soon_threadsafe(self._begin, number, known.get(number), last, int(value.get("lost", 0)))
+        log.info("consumer.assigned", offsets={number: known.get(number) for number in partitions})
+        return known
 
-    def _is_current(self, partition: int, stored: Mapping[str, str | int]) -> bool:
-        """Whether the topic is the one that was read, and holds what was read last; what came instead must be read."""
-        place, last = Delivered(partition, int(stored["next_offset"]) - 1), str(stored["event_id"])
-        if stored["topic_id"] != self._topic_id:
-            return False
-        return not last or self._admin.holds(self._settings.topic, place, last)
+    def _current(self, stored: Mapping[int, Mapping[str, str | int]]) -> Mapping[int, int]:
+        """Where to go on in the partitions of the topic that was read, which still hold what was read last.
+
+        In others something else came instead, which must be read.
+        """
+        next_offsets = {
+            number: int(value["next_offset"])
+            for number, value in stored.items()
+            if value and value["topic_id"] == self._topic_id
+        }
+        last = {
+            Delivered(number, offset - 1): str(stored[number]["event_id"]) for number, offset in next_offsets.items()
+        }
+        gone = {place.partition for place in self._admin.missing(self._settings.topic, last)}
+        return {number: offset for number, offset in next_offsets.items() if number not in gone}
 
     def _on_revoked(self, partitions: Sequence[int]) -> None:
         if not self._ended:

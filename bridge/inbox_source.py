@@ -67,7 +67,7 @@ class InboxSource:
         """
         async with asyncio.TaskGroup() as storing:
             try:
-                async with aclosing(self.client.inbox(credit=CREDIT).batches()) as batches:
+                async with aclosing(self.client.inbox(credit=CREDIT, epoch=self.sink.epoch).batches()) as batches:
                     async for batch in batches:
                         self.state.connected, self.state.last_error = True, ""
                         if batch:

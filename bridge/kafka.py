@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import takewhile
@@ -63,7 +63,13 @@ class KafkaAccess:
 
     def config(self) -> dict[str, Any]:
         """The client library's settings."""
-        config: dict[str, Any] = {"bootstrap.servers": self.servers, "logger": _Quiet(), "log_level": 4}
+        config: dict[str, Any] = {
+            "bootstrap.servers": self.servers,
+            "logger": _Quiet(),
+            "log_level": 4,
+            # A broker that comes back is found soon; the library would wait for 10 s at last.
+            "reconnect.backoff.max.ms": 1_000,
+        }
         if self.ca is not None:
             config |= {
                 "security.protocol": "ssl",
@@ -106,8 +112,10 @@ class Publisher:
             # A message that timed out would leave a gap that later ones of its case pass.
             "message.timeout.ms": 0,
             "socket.keepalive.enable": True,
-            "reconnect.backoff.max.ms": 2_000,
+            "error_cb": self._failed,
         }
+        self.lost = False
+        """Set when no broker was reachable: one may have come back without what it had acknowledged."""
         self._topic = settings.topic
         self._poll_seconds = settings.poll_seconds
         self._acknowledge_seconds = settings.acknowledge_seconds
@@ -116,9 +124,18 @@ class Publisher:
         self._thread = threading.Thread(target=self._poll, name="kafka-producer", daemon=True)
         self._thread.start()
 
+    def _failed(self, error: KafkaError) -> None:
+        self.lost = self.lost or error.code() == KafkaError._ALL_BROKERS_DOWN
+
     def _poll(self) -> None:
         while not self._stopping.is_set():
-            self._producer.poll(self._poll_seconds)
+            try:
+                self._producer.poll(self._poll_seconds)
+            except KafkaException as error:
+                # It is of no use any more, for example because the broker has lost its place: let go what waits.
+                log.warning("producer.ended", error=error.args[0].str())
+                self.lost = True
+                self._producer.purge()
 
     async def publish(self, messages: Sequence["Outgoing"]) -> list[Delivered]:
         """Send messages in order; gives a place for each when all are acknowledged.
@@ -218,7 +235,9 @@ class Incoming:
 class Subscriber:
     """One consumer, used from one thread at a time, which calls what is given here.
 
-    `start_at` gives the offset to begin a partition with, or None; `revoked` names partitions that others have now.
+    `start_at` gives the offsets to begin these partitions with; what it does not name begins at the beginning.
+    `revoked` names partitions that others have now. `instance`, where it is not empty, names this process among those
+    of its group: when it is killed and started again, it has its partitions back at once.
     """
 
     def __init__(
@@ -226,17 +245,21 @@ class Subscriber:
         access: KafkaAccess,
         settings: BridgeSettings,
         group: str,
-        start_at: Callable[[int], int | None],
+        start_at: Callable[[Sequence[int]], Mapping[int, int]],
         revoked: Callable[[Sequence[int]], None],
+        instance: str = "",
     ) -> None:
         self._settings = settings
         self._start_at = start_at
         self._revoked = revoked
-        self._paused = False
+        self._paused = self._is_paused = False
+        self._to_commit: dict[int, int] = {}
+        self._highs: dict[int, int] = {}
         self.lost = False
         """Set when no broker was reachable: what was known about the topic must be looked at again."""
         self._consumer = Consumer(
             access.config()
+            | ({"group.instance.id": instance} if instance else {})
             | {
                 "error_cb": self._failed,
                 "group.id": group,
@@ -260,11 +283,11 @@ class Subscriber:
         self._consumer.subscribe([settings.topic], on_assign=self._assign, on_revoke=self._revoke)
 
     def _assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        offsets = self._start_at([partition.partition for partition in partitions])
         for partition in partitions:
-            offset = self._start_at(partition.partition)
-            partition.offset = OFFSET_BEGINNING if offset is None else offset
+            partition.offset = offsets.get(partition.partition, OFFSET_BEGINNING)
         consumer.incremental_assign(partitions)
-        if self._paused:
+        if self._is_paused:
             consumer.pause(partitions)
 
     def _revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -272,8 +295,7 @@ class Subscriber:
         self._revoked([partition.partition for partition in partitions])
 
     def _failed(self, error: KafkaError) -> None:
-        if error.code() == KafkaError._ALL_BROKERS_DOWN:
-            self.lost = True
+        self.lost = self.lost or error.code() == KafkaError._ALL_BROKERS_DOWN
 
     def consume(self) -> list[Incoming]:
         """The next messages, in batches where there are many; empty after a moment without any.
@@ -281,38 +303,79 @@ class Subscriber:
         Raises KafkaUnavailable, and whatever `start_at` raises; then begin anew with another subscriber.
         """
         try:
+            self._do_as_told()
             first = self._consumer.poll(self._settings.poll_seconds)
             rest = self._consumer.consume(self._settings.consume_batch - 1, 0) if first is not None else []
         except KafkaException as error:
             raise _unavailable(error) from error
         return [_incoming(message) for message in (first, *rest) if message is not None]
 
+    # Kafka's consumer lets nobody in while it gives partitions, and asks `start_at` meanwhile, which waits for the
+    # caller's loop. So whatever is said to a subscriber is noted, and done by `consume`.
+
     def pause(self) -> None:
         """Give no more messages; `consume` must go on, or others in the group take the partitions over."""
         self._paused = True
-        self._consumer.pause(self._consumer.assignment())
 
     def resume(self) -> None:
         """Give messages again."""
         self._paused = False
-        self._consumer.resume(self._consumer.assignment())
 
     def commit(self, offsets: dict[int, int]) -> None:
         """Let Kafka's own tools show the lag; where to go on stands in the database."""
-        positions = [TopicPartition(self._settings.topic, number, offset) for number, offset in offsets.items()]
-        self._consumer.commit(offsets=positions, asynchronous=True)
+        self._to_commit = offsets
 
     def lag(self, partition: int, next_offset: int) -> int:
         """Messages on the broker behind this offset, as far as is known; -1 while unknown."""
-        try:
-            _, high = self._consumer.get_watermark_offsets(TopicPartition(self._settings.topic, partition), cached=True)
-        except KafkaException:
-            return -1
+        high = self._highs.get(partition, -1)
         return max(0, high - next_offset) if high >= 0 else -1
+
+    def _do_as_told(self) -> None:
+        if self._paused != self._is_paused:
+            self._is_paused = not self._is_paused
+            assigned = self._consumer.assignment()
+            (self._consumer.pause if self._is_paused else self._consumer.resume)(assigned)
+        offsets, self._to_commit = self._to_commit, {}
+        with suppress(KafkaException):  # these two are for people to see
+            if offsets:
+                self._consumer.commit(offsets=self._places(offsets), asynchronous=True)
+            for place in self._consumer.assignment():
+                _, self._highs[place.partition] = self._consumer.get_watermark_offsets(place, cached=True)
+
+    def _places(self, offsets: dict[int, int]) -> list[TopicPartition]:
+        return [TopicPartition(self._settings.topic, number, offset) for number, offset in offsets.items()]
 
     def close(self) -> None:
         """Leave the group."""
         self._consumer.close()
+
+
+def everything(access: KafkaAccess, settings: BridgeSettings) -> Iterator[Sequence[Incoming]]:
+    """All that is on the topic, up to its ends of now: each partition from its beginning, in order. Blocking.
+
+    Raises KafkaUnavailable.
+    """
+    config = {"group.id": "ronghe-relearning", "enable.auto.commit": False, "enable.partition.eof": True}
+    consumer = Consumer(access.config() | config)
+    try:
+        numbers = consumer.list_topics(settings.topic, ADMIN_SECONDS).topics[settings.topic].partitions
+        ends = {number: _ends(consumer, settings.topic, number)[1] for number in numbers}
+        missing = {number for number, end in ends.items() if end > _ends(consumer, settings.topic, number)[0]}
+        consumer.assign([TopicPartition(settings.topic, number, OFFSET_BEGINNING) for number in missing])
+        while missing:
+            found = [_incoming(each) for each in consumer.consume(settings.consume_batch, 1.0) if not _is_end(each)]
+            yield [each for each in found if each.offset < ends[each.partition]]
+            at = {place.partition: place.offset for place in consumer.position(consumer.assignment())}
+            missing = {number for number in missing if at[number] < ends[number]}
+    except KafkaException as error:
+        raise _unavailable(error) from error
+    finally:
+        consumer.close()
+
+
+def _is_end(message: Any) -> bool:
+    error = message.error()
+    return error is not None and error.code() == KafkaError._PARTITION_EOF
 
 
 def _incoming(message: Message) -> Incoming:
@@ -360,12 +423,10 @@ class Admin:
         except TimeoutError as error:
             raise KafkaUnavailable("the topic was not described in time") from error
 
-    def holds(self, topic: str, place: Delivered, event_id: str) -> bool:
-        """Whether this event lies there, or lay there until its time on the topic was over: nothing is lost then."""
-        return not self.missing(topic, {place: event_id})
-
     def missing(self, topic: str, events: Mapping[Delivered, str]) -> Collection[Delivered]:
         """Those of the places, one a partition, that do not hold their event any more, though its time is not over."""
+        if not events:
+            return ()
         consumer = Consumer(self._access.config() | {"group.id": "ronghe-check", "enable.auto.commit": False})
         try:
             ends = {place: _ends(consumer, topic, place.partition) for place in events}

@@ -96,6 +96,10 @@ class Outbox(Protocol):
 class Sink(Protocol):
     """The journal, as a source of records sees it."""
 
+    @property
+    def epoch(self) -> int:
+        """Grows when the journal is restored from a backup."""
+
     async def absorb(self, items: Sequence[Arrived | Undecodable], cursors: Sequence[Cursor]) -> None:
         """Take the items in, and remember where to go on; durable on return. Raises StoreUnavailable."""
 

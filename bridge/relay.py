@@ -103,7 +103,7 @@ class _Pass:
                 else:
                     self._succeeded()
                     await self._outbox.wait_beyond(self._looked)
-                if time.monotonic() - self._checked_at > self._settings.check_seconds:
+                if self._is_due:
                     await self._check()
             log.info("relay.certificate_renewed")
         finally:
@@ -131,15 +131,20 @@ class _Pass:
             places = await publisher.publish([_message(record) for record in records])
         except Undelivered as error:
             if error.places:
-                await self._delivered(records, error.places, started)
+                await self._delivered(publisher, records, error.places, started)
             raise KafkaUnavailable(f"{error} (row {records[len(error.places)].position})") from error
-        await self._delivered(records, places, started)
+        await self._delivered(publisher, records, places, started)
         self._succeeded()
 
-    async def _delivered(self, records: Sequence[Record], places: Sequence[Delivered], started: int) -> None:
+    async def _delivered(
+        self, publisher: Publisher, records: Sequence[Record], places: Sequence[Delivered], started: int
+    ) -> None:
         """The first of the records lie at these places."""
+        if publisher.lost:
+            # Perhaps others have published where records of this journal were: its offsets would show nothing.
+            raise KafkaUnavailable("no broker was reachable for a while: looking first what the topic holds")
         gone_back = {place.partition for place in places if place.offset <= self._offsets.get(place.partition, -1)}
-        if gone_back:
+        if gone_back or self._is_due:
             # Offsets only grow on one and the same topic that has lost nothing.
             await self._check(gone_back)
         self._offsets.update((place.partition, place.offset) for place in places)
@@ -172,6 +177,10 @@ class _Pass:
     def _checkpoint(self, record: Record, place: Delivered) -> Checkpoint:
         return Checkpoint(record.position, self._topic_id, place.partition, place.offset, str(record.event_id))
 
+    @property
+    def _is_due(self) -> bool:
+        return time.monotonic() - self._checked_at > self._settings.check_seconds
+
     def _succeeded(self) -> None:
         self._backoff.reset()
         self._state.last_error = ""
@@ -201,7 +210,7 @@ class _Pass:
             for checkpoint in checkpoints
             if checkpoint.topic_id == self._topic_id
         }
-        gone = await asyncio.to_thread(self._admin.missing, self._settings.topic, here) if here else ()
+        gone = await asyncio.to_thread(self._admin.missing, self._settings.topic, here)
         return [
             checkpoint
             for checkpoint in checkpoints

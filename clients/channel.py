@@ -29,16 +29,20 @@ RETRY_POLICY = {
 
 
 def open_channel(target: str, credentials: Credentials) -> grpc.aio.Channel:
-    """A channel to `target` ("127.0.0.1:7101"); it connects with the first call."""
+    """A channel to `target` ("127.0.0.1:7101"); it connects with the first call.
+
+    Addresses of several replicas are separated by commas: calls go to them in turn, a retry to the next one.
+    """
     tls = grpc.ssl_channel_credentials(credentials.ca, credentials.key, credentials.certificate)
-    return grpc.aio.secure_channel(target, tls, options=_options())
+    several = "," in target
+    return grpc.aio.secure_channel(f"ipv4:{target}" if several else target, tls, options=_options(several))
 
 
-def _options() -> list[tuple[str, Any]]:
+def _options(several: bool) -> list[tuple[str, Any]]:
     return [
         ("grpc.ssl_target_name_override", SERVER_NAME),
         ("grpc.default_authority", SERVER_NAME),
-        ("grpc.service_config", _service_config()),
+        ("grpc.service_config", _service_config(several)),
         ("grpc.max_receive_message_length", MAX_MESSAGE),
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.keepalive_timeout_ms", 10_000),
@@ -50,6 +54,8 @@ def _options() -> list[tuple[str, Any]]:
     ]
 
 
-def _service_config() -> str:
+def _service_config(several: bool) -> str:
     streams = [{"service": service, "method": method} for service, method in STREAMS]
-    return json.dumps({"methodConfig": [{"name": [{}], "retryPolicy": RETRY_POLICY}, {"name": streams}]})
+    methods = [{"name": [{}], "retryPolicy": RETRY_POLICY}, {"name": streams}]
+    policy = "round_robin" if several else "pick_first"
+    return json.dumps({"loadBalancingConfig": [{policy: {}}], "methodConfig": methods})

@@ -87,6 +87,8 @@ _BY_CODE: Mapping[StatusCode, type[RongheError]] = {
     StatusCode.ABORTED: CaseChanged,
     StatusCode.RESOURCE_EXHAUSTED: Overloaded,
     StatusCode.UNAVAILABLE: Unavailable,
+    # So end calls that have reached a server which stops before it has looked at them. A caller's own is no error.
+    StatusCode.CANCELLED: Unavailable,
     StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
     StatusCode.UNIMPLEMENTED: NotOffered,
 }

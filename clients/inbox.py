@@ -69,9 +69,10 @@ class Inbox:
     `SessionTakenOver` is one: another session of the same receiver has the inbox now.
     """
 
-    def __init__(self, stub: "InboxServiceAsyncStub", credit: int, from_sequence: int) -> None:
+    def __init__(self, stub: "InboxServiceAsyncStub", credit: int, from_sequence: int, epoch: int) -> None:
         self._stub = stub
         self._credit = credit
+        self._epoch = epoch
         self._progress = Progress(credit, from_sequence)
         self._session: Session | None = None
         self._finished = False
@@ -112,7 +113,10 @@ class Inbox:
                     yield item
 
     async def _one_session(self) -> AsyncGenerator[Sequence[Item], None]:
-        session = Session(Stream(self._stub.OpenInbox(metadata=trace_metadata())), self._credit, self._progress)
+        opening = pb.OpenInboxRequest.Open(
+            credit=self._credit, from_sequence=self._progress.from_sequence, receiver_epoch=self._epoch
+        )
+        session = Session(Stream(self._stub.OpenInbox(metadata=trace_metadata())), opening, self._progress)
         self._session = session
         try:
             async with aclosing(session.messages()) as messages:
@@ -137,9 +141,12 @@ class Inbox:
 class InboxClient(ServiceClient):
     """InboxService, as a stream or by fetching."""
 
-    def open(self, credit: int = CREDIT, from_sequence: int = 0) -> Inbox:
-        """The inbox as a stream; `credit` items may be unacknowledged at a time, `from_sequence` replays from there."""
-        return Inbox(InboxServiceStub(self._channel), credit, from_sequence)
+    def open(self, credit: int = CREDIT, from_sequence: int = 0, epoch: int = 0) -> Inbox:
+        """The inbox as a stream; `credit` items may be unacknowledged at a time, `from_sequence` replays from there.
+
+        `epoch`: of the caller's own record.
+        """
+        return Inbox(InboxServiceStub(self._channel), credit, from_sequence, epoch)
 
     async def fetch(self, request: pb.FetchInboxRequest) -> pb.FetchInboxResponse:
         """What waits; the deadline allows for the request's `wait`."""

@@ -63,14 +63,13 @@ class Progress:
 class Session:
     """Sends acknowledgements in batches: those said while a message is on its way go into the next one."""
 
-    def __init__(self, stream: InboxStream, credit: int, progress: Progress) -> None:
+    def __init__(self, stream: InboxStream, opening: pb.OpenInboxRequest.Open, progress: Progress) -> None:
         self._stream = stream
         self._progress = progress
         self._sequences: list[int] = []
         self._nacks: list[pb.Nack] = []
         self._said = asyncio.Event()
         self._closing = False
-        opening = pb.OpenInboxRequest.Open(credit=credit, from_sequence=progress.from_sequence)
         self._sending = asyncio.create_task(self._send(pb.OpenInboxRequest(open=opening)))
 
     async def messages(self) -> AsyncGenerator[pb.OpenInboxResponse, None]:

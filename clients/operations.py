@@ -58,6 +58,14 @@ class OperationsClient(ServiceClient):
         """Let the relay publish again from a position or a time on."""
         return await self._call(self._stub.RepublishSince, request)
 
+    async def confirm_clock(self, request: pb.ConfirmClockRequest) -> pb.ConfirmClockResponse:
+        """Let the subsystem go by its machine's clock again."""
+        return await self._call(self._stub.ConfirmClock, request)
+
+    async def advance_clock(self, request: pb.AdvanceClockRequest) -> pb.AdvanceClockResponse:
+        """Let time pass in a simulation."""
+        return await self._call(self._stub.AdvanceClock, request)
+
     async def list_operator_acts(self, request: pb.ListOperatorActsRequest) -> pb.ListOperatorActsResponse:
         """A page of what operators did, newest first."""
         return await self._call(self._stub.ListOperatorActs, request)

@@ -25,8 +25,8 @@ CLOSING = 3.0
 class SubsystemClient(ServiceClient):
     """Use it with `async with`. Raises CredentialsError when the identity's certificate will not do.
 
-    `target` is "host:port"; `pki` the folder with `ca.pem` and the identity's certificate; `timeout` is in seconds, for
-    each attempt of a call.
+    `target` is "host:port", or the IPv4 addresses and ports of all replicas with commas between; `pki` the folder with
+    `ca.pem` and the identity's certificate; `timeout` is in seconds, for each attempt of a call.
     """
 
     def __init__(self, target: str, pki: Path, identity: Identity, *, timeout: float = TIMEOUT) -> None:
@@ -41,9 +41,12 @@ class SubsystemClient(ServiceClient):
         self.documents = DocumentClient(channel, timeout)
         self.operations = OperationsClient(channel, timeout)
 
-    def inbox(self, credit: int = CREDIT, from_sequence: int = 0) -> Inbox:
-        """The caller's inbox here: `async for item in client.inbox(): ...; await item.ack()`."""
-        inbox = self._inbox.open(credit, from_sequence)
+    def inbox(self, credit: int = CREDIT, from_sequence: int = 0, epoch: int = 0) -> Inbox:
+        """The caller's inbox here: `async for item in client.inbox(): ...; await item.ack()`.
+
+        `epoch`: of the caller's own record; to be raised when that was restored from a backup.
+        """
+        inbox = self._inbox.open(credit, from_sequence, epoch)
         self._inboxes.add(inbox)
         return inbox
 

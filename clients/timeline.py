@@ -1,5 +1,8 @@
 """A timeline as a person reads it: what each event says in a few words, and under which request it stands."""
 
+from collections.abc import Callable
+from typing import Any
+
 from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
@@ -8,6 +11,9 @@ from ronghe.case.v1 import case_pb2
 from ronghe.case.v1.case_service_pb2 import TimelineEntry
 from ronghe.collaboration.v1.collaboration_pb2 import Answer
 from ronghe.event.v1 import event_pb2 as event
+
+Word = Callable[[Any, int], str]
+Say = Callable[..., str]
 
 UNDER_A_REQUEST = (
     event.CollaborationOpened
@@ -54,8 +60,17 @@ def _unpacked(packed: AnyMessage) -> Message | None:
     return fact
 
 
-def said(fact: Message | None) -> str:  # noqa: C901 - one arm a fact
-    """What a fact says, in a few words; "" where its name says it all."""
+def english(enum: Any, value: int) -> str:
+    """A value of an enum of the contract in English words."""
+    prefix = enum.Name(0).removesuffix("UNSPECIFIED")
+    return str(enum.Name(value)).removeprefix(prefix).lower().replace("_", " ")
+
+
+def said(fact: Message | None, word: Word = english, say: Say = str.format) -> str:  # noqa: C901 - one arm a fact
+    """What a fact says, in a few words; "" where its name says it all.
+
+    `word` and `say` put values of enums and sentences into the reader's language.
+    """
     match fact:
         case event.Submitted():
             return fact.application.item.code
@@ -66,20 +81,21 @@ def said(fact: Message | None) -> str:  # noqa: C901 - one arm a fact
         case event.StepRecorded():
             return fact.step.name
         case event.Decided():
-            return _word(case_pb2.Outcome.Name(fact.outcome), "OUTCOME_")
+            return word(case_pb2.Outcome, fact.outcome)
         case event.CollaborationRequested():
             return ", ".join(ask.rule or ask.organ_id or ask.department for ask in fact.collaboration.asks)
         case event.CollaborationOpened():
-            return f"{fact.event_no}, coordinated by center/{fact.center_id}"
+            return say("{number}, coordinated by center/{center}", number=fact.event_no, center=fact.center_id)
         case event.TaskRouted() | event.TaskAssigned():
             start = getattr(fact.hop, "from")  # a keyword of Python
             return " ".join(filter(None, (f"{start} > {fact.hop.to}", fact.hop.remark)))
         case event.TaskHeld():
             return f"center/{fact.center_id}: {fact.reason}"
         case event.TaskAnswered():
-            return f"{fact.organ_id}: {_opinion(fact.answer)}"
+            return f"{fact.organ_id}: {word(Answer.Opinion, fact.answer.opinion)}"
         case event.AnswerReceived():
-            return f"{fact.organ.id}: {_opinion(fact.answer)}{' (late)' if fact.late else ''}"
+            opinion = word(Answer.Opinion, fact.answer.opinion)
+            return f"{fact.organ.id}: {say('{opinion} (late)', opinion=opinion) if fact.late else opinion}"
         case event.TaskReturned():
             return f"{fact.organ_id}: {fact.reason}"
         case event.TaskRecalled():
@@ -90,11 +106,3 @@ def said(fact: Message | None) -> str:  # noqa: C901 - one arm a fact
             return fact.reason
         case _:
             return ""
-
-
-def _opinion(answer: Answer) -> str:
-    return _word(Answer.Opinion.Name(answer.opinion), "OPINION_")
-
-
-def _word(name: str, prefix: str) -> str:
-    return name.removeprefix(prefix).lower().replace("_", " ")

@@ -7,9 +7,14 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from random import Random
 
 CHUNK = 16_384
 DELAY_SECONDS = 0.5
+TORN_SHARE = 0.05
+"""Of what is carried, a twentieth is torn: connections come about, and do not last."""
+TORN_SECONDS = 0.02
+"""Until the part is read: a reset overtakes what waits."""
 # With these values a close is a reset: the peer learns at once, in the middle of a message.
 RESET = struct.pack("ii", 1, 0)
 
@@ -26,6 +31,13 @@ class Network(Enum):
     """What the server says arrives, what the client says does not."""
     SLOW = auto()
     """Everything arrives later."""
+    TORN = auto()
+    """Connections are reset again and again, in the middle of a message of which a part has arrived."""
+
+    @property
+    def described(self) -> str:
+        """For example "black hole"."""
+        return self.name.lower().replace("_", " ")
 
 
 @dataclass(eq=False)
@@ -33,6 +45,7 @@ class Proxy:
     """Between callers and one server."""
 
     target: tuple[str, int]
+    chance: Random
     network: Network = Network.WHOLE
     address: str = ""
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
@@ -44,14 +57,14 @@ class Proxy:
         self._changed.set()
         self._changed = asyncio.Event()
         if network is Network.CUT:
-            self._reset()
+            self.reset()
 
     def heal(self) -> None:
         """Whole again; what was swallowed is gone, so connections that lost something end."""
         lost = self.network in (Network.BLACK_HOLE, Network.HALF_OPEN)
         self.become(Network.WHOLE)
         if lost:
-            self._reset()
+            self.reset()
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Carry one connection, as the network is."""
@@ -88,10 +101,15 @@ class Proxy:
                 await asyncio.sleep(DELAY_SECONDS)
             while self.network in swallows:
                 await self._changed.wait()
+            if self.network is Network.TORN and self.chance.random() < TORN_SHARE:
+                sink.write(chunk[: len(chunk) // 2])
+                await asyncio.sleep(TORN_SECONDS)
+                return
             sink.write(chunk)
             await sink.drain()
 
-    def _reset(self) -> None:
+    def reset(self) -> None:
+        """End every connection, without a word."""
         for writer in self._writers:
             _abort(writer)
 
@@ -105,13 +123,13 @@ def _abort(writer: asyncio.StreamWriter) -> None:
 
 
 @asynccontextmanager
-async def proxies(addresses: Mapping[str, str]) -> AsyncIterator[Mapping[str, Proxy]]:
+async def proxies(addresses: Mapping[str, str], chance: Random) -> AsyncIterator[Mapping[str, Proxy]]:
     """One for each of these servers, on ports of their own."""
     async with AsyncExitStack() as stack:
         found = {}
         for name, address in addresses.items():
             host, _, port = address.rpartition(":")
-            proxy = found[name] = Proxy((host, int(port)))
+            proxy = found[name] = Proxy((host, int(port)), chance)
             server = await asyncio.start_server(proxy.accept, "127.0.0.1", 0)
             await stack.enter_async_context(server)
             proxy.address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"

@@ -18,17 +18,24 @@ class SubsystemSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="RONGHE_", env_nested_delimiter="__", frozen=True, extra="forbid")
 
     origin: str = Field(pattern=r"^(intake|governance|department)-[0-9]{2}$", description="this deployment's name")
+    instance: str = Field(default="", description="name of this process in files, where the deployment has replicas")
     database_url: str = Field(description="SQLite or PostgreSQL, as an SQLAlchemy URL")
     listen: str = Field(default="127.0.0.1:0", description="address and port of the gRPC server")
     pki: Path = Field(description="folder with ca.pem and service/<origin>.pem, .key")
     secret: Path = Field(description="file with the deployment's key, 32 bytes or more, shared by its replicas")
-    peer: str = Field(default="", description="address of the subsystem whose inbox is pulled")
+    peer: str = Field(default="", description="addresses of the subsystem whose inbox is pulled, separated by commas")
     peer_origin: str = Field(default="", description="name of the deployment whose inbox is pulled")
-    kafka: str = Field(default="", description="Kafka bootstrap servers")
+    kafka: str = Field(default="", description="Kafka bootstrap servers; intake needs them after a restore only")
     spans: Path = Field(description="folder of the local span store, used while no OTLP endpoint is set")
     log: Path | None = Field(default=None, description="log file; standard output when absent")
     sampling: float = Field(default=1.0, ge=0, le=1, description="share of cases that are traced")
+    stepped_clock: bool = Field(default=False, description="a simulation: operators may advance the clock")
     bridge: BridgeSettings = Field(default_factory=BridgeSettings, description="the five measures of the channel")
+
+    @property
+    def process(self) -> str:
+        """What files of this process alone are named after."""
+        return self.instance or self.origin
 
     def kafka_access(self) -> KafkaAccess:
         """How this service reaches the brokers."""

@@ -7,6 +7,14 @@ import pytest
 from tests.broker import RunningBroker, running_broker
 
 
+@pytest.fixture(scope="session", autouse=True)
+def english() -> Iterator[None]:
+    """The command line speaks English in the tests, whoever runs them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RONGHE_LANG", "en")
+        yield
+
+
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBroker]:
     """One broker for the whole session, without topics; a test names its own."""

@@ -120,7 +120,9 @@ class Acting:
         try:
             address = json.loads(path.read_text())[name]["address"]
         except FileNotFoundError:
-            raise Failure(f"no mesh runs on {self.data}: start the mesh with `ronghe up`") from None
+            raise Failure("no mesh runs on {data}: start the mesh with `ronghe up`", data=self.data) from None
         except (OSError, ValueError, LookupError, TypeError) as error:
-            raise Failure(f"{path} does not say where {name} listens: start the mesh again") from error
+            raise Failure(
+                "{path} does not say where {name} listens: start the mesh again", path=path, name=name
+            ) from error
         return str(address)

@@ -198,7 +198,7 @@ def _defect(text: str) -> pb.Defect:
     parts = text.split("|")
     if len(parts) not in (3, 4, 5):
         raise Failure(
-            f"--defect is SUBJECT|DEFECT|REQUIRED, then |BASIS and |TASK where there are, and {text!r} is not"
+            "--defect is SUBJECT|DEFECT|REQUIRED, then |BASIS and |TASK where there are, and {text!r} is not", text=text
         )
     return pb.Defect(**dict(zip(("subject", "defect", "required", "basis", "task_id"), parts, strict=False)))
 

@@ -189,16 +189,20 @@ def _check_alone(*others: object) -> None:
 def _check_complete(needed: Mapping[str, str]) -> None:
     missing = [option for option, value in needed.items() if not value]
     if missing:
-        raise Failure(f"an application needs {', '.join(missing)} too, or a file with everything: --from FILE")
+        raise Failure(
+            "an application needs {options} too, or a file with everything: --from FILE", options=", ".join(missing)
+        )
 
 
 def _read(path: Path) -> pb.SubmitApplicationRequest:
     try:
         return json_format.Parse(path.read_bytes(), pb.SubmitApplicationRequest())
     except OSError as error:
-        raise Failure(f"{path} cannot be read: {error.strerror}") from error
+        raise Failure("{path} cannot be read: {why}", path=path, why=error.strerror) from error
     except (json_format.ParseError, UnicodeDecodeError) as error:
-        raise Failure(f"{path} is no SubmitApplicationRequest in proto JSON: {one_line(str(error))}") from error
+        raise Failure(
+            "{path} is no SubmitApplicationRequest in proto JSON: {why}", path=path, why=one_line(str(error))
+        ) from error
 
 
 async def _fill_form(client: IntakeClient, request: pb.SubmitApplicationRequest, texts: Sequence[str]) -> None:
@@ -214,7 +218,7 @@ def _answers(texts: Iterable[str]) -> dict[str, case_pb2.LineAnswer]:
     for text in texts:
         line, words_of_it = pair("--answer", text, "LINE=TEXT")
         if not line.isdecimal():
-            raise Failure(f"--answer is LINE=TEXT with the line's number, and {text!r} is not")
+            raise Failure("--answer is LINE=TEXT with the line's number, and {text!r} is not", text=text)
         answers[line] = case_pb2.LineAnswer(line=int(line), text=words_of_it)
     return answers
 
@@ -240,5 +244,5 @@ def _add_form(
 
 def _answer(answers: Mapping[str, case_pb2.LineAnswer], line: str) -> case_pb2.LineAnswer:
     if line not in answers:
-        raise Failure(f"line {line} has no --answer {line}=TEXT")
+        raise Failure("line {line} has no --answer {line}=TEXT", line=line)
     return answers[line]

@@ -6,7 +6,7 @@ from typing import TypeVar
 from uuid import UUID
 
 from clients.cli.acting import SUBSYSTEMS, Acting
-from clients.cli.errors import Failure, note, sentence
+from clients.cli.errors import no_choice, note, sentence
 from clients.errors import NotFound, RongheError
 from clients.subsystem import SubsystemClient
 from ronghe.case.v1 import case_pb2
@@ -18,7 +18,7 @@ T = TypeVar("T")
 def subsystem_of(at: str | None) -> str | None:
     """The value of --at."""
     if at is not None and at not in SUBSYSTEMS:
-        raise Failure(f"--at is one of {', '.join(SUBSYSTEMS)}, and {at!r} is not")
+        raise no_choice("--at", SUBSYSTEMS, at)
     return at
 
 

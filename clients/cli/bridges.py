@@ -10,9 +10,10 @@ from clients.cli.acting import SUBSYSTEMS, Acting
 from clients.cli.asking import ask, subsystem_of
 from clients.cli.command import AtOption, command
 from clients.cli.errors import Failure
+from clients.cli.language import say
 from clients.cli.output import moment, rows, show, show_json, table, word
 from clients.cli.places import Reason, place, told
-from clients.cli.values import choice, timestamp
+from clients.cli.values import choice, timestamp, typed
 from ronghe.operations.v1 import operations_service_pb2 as pb
 
 app = typer.Typer(no_args_is_help=True, help="What carries events between the subsystems.")
@@ -45,7 +46,7 @@ async def pause(acting: Acting, bridge: BridgeArgument, reason: Reason) -> None:
     request = told(acting, pb.PauseBridgeRequest(bridge=which), reason)
     async with acting.subsystem(subsystem, acting.reader) as client:
         done = await client.operations.pause_bridge(request)
-    acting.show(done, lambda: [f"{bridge} stands still within two seconds"])
+    acting.show(done, lambda: [say("{bridge} stands still within two seconds", bridge=bridge)])
 
 
 @command(app, "resume")
@@ -55,7 +56,7 @@ async def resume(acting: Acting, bridge: BridgeArgument, reason: Reason) -> None
     request = told(acting, pb.ResumeBridgeRequest(bridge=which), reason)
     async with acting.subsystem(subsystem, acting.reader) as client:
         done = await client.operations.resume_bridge(request)
-    acting.show(done, lambda: [f"{bridge} goes on"])
+    acting.show(done, lambda: [say("{bridge} goes on", bridge=bridge)])
 
 
 @command(app, "republish")
@@ -79,7 +80,8 @@ async def republish(
         request.time.CopyFrom(timestamp("--since", since))
     async with acting.subsystem(subsystem_of(subsystem), acting.reader) as client:
         done = await client.operations.republish_since(request)
-    acting.show(done, lambda: [f"rows {done.after_position + 1} to {done.to_position} are published again"])
+    first, last = done.after_position + 1, done.to_position
+    acting.show(done, lambda: [say("rows {first} to {last} are published again", first=first, last=last)])
 
 
 def _bridge(text: str) -> tuple[str, "pb.Bridge.ValueType"]:
@@ -97,11 +99,27 @@ def _journals(answers: Status) -> Table:
             each.parked,
             each.parked_cases,
             each.dropped_spans,
+            _clock(each.clock),
         )
         for each in answers.values()
     ]
-    headings = ("deployment", "epoch#", "journal at#", "items a commit#", "parked#", "of cases#", "spans dropped#")
+    headings = (
+        "deployment",
+        "epoch#",
+        "journal at#",
+        "items a commit#",
+        "parked#",
+        "of cases#",
+        "spans dropped#",
+        "clock",
+    )
     return rows(table(*headings), lines)
+
+
+def _clock(clock: pb.ClockStatus) -> str:
+    if clock.stepped:
+        return say("simulated")
+    return say("stepped") if clock.HasField("step") else ""
 
 
 def _bridges(answers: Status) -> Table:
@@ -110,21 +128,24 @@ def _bridges(answers: Status) -> Table:
 
 
 def _ways(status: pb.GetBridgeStatusResponse) -> Iterator[tuple[object, ...]]:
-    if status.HasField("relay"):
+    for bridge in status.standing_by:
+        yield status.origin, word(pb.Bridge, bridge), "", "", say("another replica runs it")
+    if status.HasField("relay") and pb.BRIDGE_RELAY not in status.standing_by:
         relay = status.relay
-        yield status.origin, "journal to Kafka", relay.position, relay.lag, relay.last_error
+        yield status.origin, say("journal to Kafka"), relay.position, relay.lag, relay.last_error
     for consumer in status.consumers:
-        lag = consumer.lag if consumer.lag >= 0 else "unknown"
+        lag = consumer.lag if consumer.lag >= 0 else say("unknown")
         name = f"Kafka {consumer.topic}/{consumer.partition}"
         yield status.origin, name, consumer.next_offset, lag, consumer.last_error
-    for source in status.sources:
-        connected = "" if source.connected else ", not connected"
-        yield status.origin, f"inbox at {source.peer}{connected}", source.last_sequence, "", source.last_error
+    for source in () if pb.BRIDGE_INBOX_SOURCE in status.standing_by else status.sources:
+        name = say("inbox at {peer}", peer=source.peer)
+        connected = "" if source.connected else f", {say('not connected')}"
+        yield status.origin, f"{name}{connected}", source.last_sequence, "", source.last_error
 
 
 def _paused(answers: Status) -> Table:
     lines = [
-        (f"{name}/{word(pb.Bridge, one.bridge).replace(' ', '-')}", moment(one.since), one.officer.name, one.reason)
+        (f"{name}/{typed(pb.Bridge, one.bridge)}", moment(one.since), one.officer.name, one.reason)
         for name, each in answers.items()
         for one in each.paused
     ]

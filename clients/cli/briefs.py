@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from clients.cli.language import say
 from clients.cli.output import day, moment, word
 from ronghe.catalog.v1 import catalog_pb2
 from ronghe.collaboration.v1 import collaboration_pb2 as pb
@@ -18,13 +19,17 @@ SILENCE = {
 
 def due(date: DueDate) -> str:
     """A last day; "" when there is none."""
-    return f"{day(date.date)}{' (provisional)' if date.provisional else ''}"
+    return say("{day} (provisional)", day=day(date.date)) if date.provisional else day(date.date)
 
 
 def limit(length: catalog_pb2.Limit) -> str:
     """A length of time, for example "5 working days"."""
+    if not length.value:
+        return ""
     unit = word(catalog_pb2.Limit.Unit, length.unit)
-    return f"{length.value} {unit}{'' if length.value == 1 else 's'}" if length.value else ""
+    if length.value == 1:
+        return say("{count} {unit}", count=1, unit=unit)
+    return say("{count} {unit}s", count=length.value, unit=unit)
 
 
 def organ(found: catalog_pb2.Organ) -> str:
@@ -53,7 +58,7 @@ def value(answer: FormValue) -> str:
         case "date":
             return day(answer.date)
         case "flag":
-            return "yes" if answer.flag else "no"
+            return say("yes") if answer.flag else say("no")
         case "number":
             return f"{answer.number:g}"
         case _:
@@ -62,7 +67,7 @@ def value(answer: FormValue) -> str:
 
 def silence(asked: pb.Brief | catalog_pb2.Collaborator) -> str:
     """What it means not to answer in time."""
-    meant = SILENCE.get(asked.silence_policy, "")
+    meant = say(SILENCE[asked.silence_policy]) if asked.silence_policy in SILENCE else ""
     return f"{meant}: {asked.silence_basis}" if asked.silence_basis else meant
 
 
@@ -70,7 +75,9 @@ def in_short(answer: pb.Answer, *, late: bool) -> str:
     """An answer in one line; "" while there is none."""
     opinion = word(pb.Answer.Opinion, answer.opinion)
     points = "; ".join((*answer.conditions, *answer.reasons, *answer.needs))
-    return ": ".join(filter(None, (f"{opinion} (late)" if late else opinion, points or answer.text)))
+    return ": ".join(
+        filter(None, (say("{opinion} (late)", opinion=opinion) if late else opinion, points or answer.text))
+    )
 
 
 def in_full(task: pb.Task) -> Pairs:
@@ -80,7 +87,7 @@ def in_full(task: pb.Task) -> Pairs:
     answer = task.answer
     opinion = word(pb.Answer.Opinion, answer.opinion)
     return [
-        ("answer", f"{opinion}, too late to count" if task.answer_late else opinion),
+        ("answer", say("{opinion}, too late to count", opinion=opinion) if task.answer_late else opinion),
         ("in words", answer.text),
         *(("condition", each) for each in answer.conditions),
         *(("reason", each) for each in answer.reasons),
@@ -99,6 +106,11 @@ def signature(officer: Officer, when: str) -> str:
 def _result(own: pb.CoApproval) -> str:
     if not own.document_number:
         return ""
-    given = f"{word(pb.CoApproval.Result, own.result)} by {own.document_number} of {day(own.issued_on)}"
+    given = say(
+        "{result} by {number} of {day}",
+        result=word(pb.CoApproval.Result, own.result),
+        number=own.document_number,
+        day=day(own.issued_on),
+    )
     paper = own.certificate
     return f"{given}, {paper.name} {paper.number}" if paper.number else given

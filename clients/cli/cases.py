@@ -9,6 +9,7 @@ from clients.cli.acting import Acting
 from clients.cli.asking import case_id_of, find_case, subsystem_of
 from clients.cli.briefs import due, in_short, kind
 from clients.cli.command import AtOption, CaseArgument, command
+from clients.cli.language import event, say
 from clients.cli.output import Shown, day, facts, instant, moment, rows, table, word
 from clients.cli.values import choice, words
 from clients.timeline import depth_of, fact_of, said
@@ -78,7 +79,7 @@ def _listed(response: pb.ListCasesResponse) -> Shown:
         submitted = moment(application.submitted_at)
         made.add_row(case.case_no, _state(case), application.item.code, application.lead.id, submitted)
     more = response.next_page_token
-    return [made, f"more with --page-token {more}"] if more else [made]
+    return [made, say("more with --page-token {token}", token=more)] if more else [made]
 
 
 def _state(case: case_pb2.Case) -> str:
@@ -126,13 +127,14 @@ def _summary(case: case_pb2.Case) -> Table:
 
 
 def _pause(pause: case_pb2.Pause) -> str:
-    return f"{word(case_pb2.Pause.Kind, pause.kind)} {day(getattr(pause, 'from'))} to {day(pause.to) or 'now'}"
+    kind_of_it, start, end = word(case_pb2.Pause.Kind, pause.kind), day(getattr(pause, "from")), day(pause.to)
+    return say("{kind} {start} to {end}", kind=kind_of_it, start=start, end=end or say("now"))
 
 
 def _judgement(case: case_pb2.Case) -> str:
     if not case.HasField("judgement"):
         return ""
-    needed = "others must be asked" if case.judgement.collaboration_needed else "nobody else need be asked"
+    needed = say("others must be asked") if case.judgement.collaboration_needed else say("nobody else need be asked")
     return f"{needed}: {case.judgement.reason}" if case.judgement.reason else needed
 
 
@@ -157,7 +159,7 @@ def _collaborations(case: case_pb2.Case) -> Table:
     made = table("collaboration", "of", "kind", "answer")
     for standing in case.collaborations:
         name = standing.event_no or standing.collaboration_id
-        made.add_row(name, f"round {standing.round}", "", _standing(standing))
+        made.add_row(name, say("round {number}", number=standing.round), "", _standing(standing))
         if not standing.tasks:
             made.add_row("", ", ".join((*standing.rules, *standing.others)))
         for task in standing.tasks:
@@ -170,7 +172,7 @@ def _collaborations(case: case_pb2.Case) -> Table:
 def _standing(standing: Standing) -> str:
     state = word(Collaboration.State, standing.state)
     if standing.recall_requested:
-        return f"{state}, recall requested"
+        return f"{state}, {say('recall requested')}"
     is_open = standing.state in (Collaboration.STATE_REQUESTED, Collaboration.STATE_OPENED)
     return ", ".join(filter(None, (state, word(Completion, standing.completion) if is_open else "")))
 
@@ -184,6 +186,6 @@ def _timeline(response: pb.GetCaseTimelineResponse) -> Shown:
     made = table("at#", "event", "says", "by", "occurred", whole=("occurred",))
     for entry in response.entries:
         fact = fact_of(entry)
-        name = "  " * depth_of(fact) + entry.type
-        made.add_row(str(entry.position), name, said(fact), entry.origin, instant(entry.occurred_at))
+        name = "  " * depth_of(fact) + event(entry.type)
+        made.add_row(str(entry.position), name, said(fact, word, say), entry.origin, instant(entry.occurred_at))
     return [made]

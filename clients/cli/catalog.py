@@ -12,6 +12,7 @@ from rich.table import Table
 from clients.cli.acting import Acting
 from clients.cli.briefs import limit
 from clients.cli.command import command
+from clients.cli.language import say
 from clients.cli.output import Shown, day, facts, rows, table, word
 from ronghe.catalog.v1 import catalog_pb2
 from ronghe.catalog.v1 import catalog_service_pb2 as pb
@@ -107,7 +108,7 @@ def _summary(item: catalog_pb2.ServiceItem) -> Table:
         [
             ("item", f"{item.code} {item.name}"),
             ("in English", item.name_en),
-            ("version", f"{item.version}, in force from {day(item.effective_from)}"),
+            ("version", say("{version}, in force from {day}", version=item.version, day=day(item.effective_from))),
             ("kind of case", word(catalog_pb2.CaseType, item.case_type)),
             ("lead", f"{item.lead_department}, {_tier(item.default_tier)}"),
             ("legal limit", limit(item.legal_limit)),
@@ -148,4 +149,4 @@ def _tier(tier: int) -> str:
 
 
 def _mark(is_so: bool) -> str:
-    return "yes" if is_so else ""
+    return say("yes") if is_so else ""

@@ -43,7 +43,7 @@ async def list_certificates(acting: Acting) -> None:
     """List the certificates, the ones that end first at the top."""
     found = sorted(certificates(acting.data / "pki"), key=lambda each: (each.expires_at, each.name))
     if not found:
-        raise Failure(f"there are no certificates in {acting.data / 'pki'}: `ronghe up` makes them")
+        raise Failure("there are no certificates in {folder}: `ronghe up` makes them", folder=acting.data / "pki")
     if acting.json:
         show_plain_json([_to_json(each) for each in found])
     else:
@@ -68,8 +68,8 @@ async def renew(
 ) -> None:
     """Issue certificates anew, however long the old ones are good. Nothing need be restarted.
 
-    Servers take theirs with the next handshake, clients of this library within seconds. The broker's own, and those
-    with which servers speak to it, are taken when they start.
+    Servers take theirs with the next handshake, clients of this library, and those of the broker, within seconds. The
+    mesh's own broker takes its own when it starts.
     """
     _issue(acting, "--anew", *(party or ()))
 
@@ -95,7 +95,7 @@ def certificates(pki: Path) -> Iterator[Certificate]:
                 parsed = x509.load_pem_x509_certificate(content)
                 yield Certificate(_name(parsed), path, parsed.not_valid_after_utc)
         except (OSError, ValueError) as error:
-            raise Failure(f"{path} is no certificate that can be read") from error
+            raise Failure("{path} is no certificate that can be read", path=path) from error
 
 
 def _name(certificate: x509.Certificate) -> str:

@@ -8,7 +8,9 @@ from enum import IntEnum
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from clients.cli.certificates import Certificate
-from clients.cli.output import moment, word
+from clients.cli.language import say
+from clients.cli.output import moment
+from clients.cli.values import typed
 from ronghe.operations.v1 import operations_service_pb2 as pb
 
 RELAY_WARNS, RELAY_FAILS = timedelta(seconds=10), timedelta(seconds=60)
@@ -17,6 +19,7 @@ SERVICE_WARNS, SERVICE_FAILS, PARTY_WARNS = timedelta(minutes=1), timedelta(minu
 LAG_WARNS = 1_000
 # Acts that lie more than 120 s in a server's future are refused.
 CLOCK_WARNS, CLOCK_FAILS = timedelta(seconds=5), timedelta(seconds=60)
+CONFIRM = "ronghe clock confirm --officer ID:NAME --reason TEXT"
 CERTIFICATE_WARNS = timedelta(days=30)
 DISK_WARNS, DISK_FAILS = 2_000_000_000, 200_000_000
 MOST_NAMED = 5
@@ -50,12 +53,14 @@ def check_subsystem(
     name: str, status: pb.GetBridgeStatusResponse, letters: Sequence[pb.DeadLetter], now: datetime
 ) -> Iterator[Finding]:
     """Everything that a subsystem says of itself; `now` is this machine's clock when it answered."""
-    yield _clock(name, _time(status.now) - now)
+    yield _clock(name, status.clock, _time(status.now) - now)
+    now = _time(status.now)  # what it says of times is by its own clock
     for paused in status.paused:
-        bridge = f"{name}/{word(pb.Bridge, paused.bridge).replace(' ', '-')}"
-        found = f"paused since {moment(paused.since)} by {paused.officer.name}: {paused.reason}"
+        bridge = f"{name}/{typed(pb.Bridge, paused.bridge)}"
+        since, officer = moment(paused.since), paused.officer.name
+        found = say("paused since {time} by {officer}: {why}", time=since, officer=officer, why=paused.reason)
         yield Finding(Level.WARN, bridge, found, f"ronghe bridge resume {bridge}")
-    still = {paused.bridge for paused in status.paused}
+    still = {*(paused.bridge for paused in status.paused), *status.standing_by}
     if status.HasField("relay") and pb.BRIDGE_RELAY not in still:
         yield _relay(name, status.relay, now)
     if status.HasField("relay") and pb.BRIDGE_CONSUMER not in still:
@@ -66,19 +71,39 @@ def check_subsystem(
     yield from _parked(name, letters)
 
 
-def _clock(name: str, ahead: timedelta) -> Finding:
+def _clock(name: str, clock: pb.ClockStatus, ahead: timedelta) -> Finding:
+    if clock.HasField("step"):
+        step = clock.step.ToTimedelta().total_seconds()
+        found = say(
+            "the machine's clock was stepped by {step:+.0f} s: timers wait until it is put back, or its time confirmed",
+            step=step,
+        )
+        return Finding(Level.FAIL, _of(name, say("clock")), found, CONFIRM)
+    if clock.stepped:
+        found = say("a simulation, advanced by {time}", time=clock.advanced.ToTimedelta())
+        return Finding(Level.OK, _of(name, say("clock")), found)
     level = _level(abs(ahead), CLOCK_WARNS, CLOCK_FAILS)
-    found = f"{abs(ahead).total_seconds():.1f} s {'ahead of' if ahead > timedelta() else 'behind'} this machine's clock"
-    return Finding(level, f"{name}: clock", found if level else "agrees with this machine's", _if(level, "timedatectl"))
+    return Finding(level, _of(name, say("clock")), _differs(ahead, level), _if(level, "timedatectl"))
+
+
+def _differs(ahead: timedelta, level: Level) -> str:
+    if not level:
+        return say("agrees with this machine's")
+    seconds = abs(ahead).total_seconds()
+    if ahead > timedelta():
+        return say("{seconds:.1f} s ahead of this machine's clock", seconds=seconds)
+    return say("{seconds:.1f} s behind this machine's clock", seconds=seconds)
 
 
 def _relay(name: str, relay: pb.RelayStatus, now: datetime) -> Finding:
     subject, helps = f"{name}/relay", f"ronghe bridge status --at {name}"
     if relay.last_error:
-        return Finding(Level.FAIL, subject, f"{relay.lag} rows wait: {relay.last_error}", helps)
+        return Finding(
+            Level.FAIL, subject, say("{count} rows wait: {why}", count=relay.lag, why=relay.last_error), helps
+        )
     waited = now - _time(relay.oldest_waiting) if relay.lag and relay.HasField("oldest_waiting") else timedelta()
     level = _level(waited, RELAY_WARNS, RELAY_FAILS)
-    return Finding(level, subject, f"{relay.lag} rows wait{_since(waited, level)}", _if(level, helps))
+    return Finding(level, subject, say("{count} rows wait", count=relay.lag) + _since(waited, level), _if(level, helps))
 
 
 def _consumer(name: str, consumers: Sequence[pb.ConsumerStatus]) -> Finding:
@@ -86,18 +111,20 @@ def _consumer(name: str, consumers: Sequence[pb.ConsumerStatus]) -> Finding:
     errors = [each.last_error for each in consumers if each.last_error]
     lag = sum(each.lag for each in consumers if each.lag > 0)
     if errors:
-        return Finding(Level.FAIL, subject, f"{lag} records wait: {errors[0]}", helps)
+        return Finding(Level.FAIL, subject, say("{count} records wait: {why}", count=lag, why=errors[0]), helps)
     if not consumers:
-        return Finding(Level.WARN, subject, "has no partitions: no broker, or another replica has them", helps)
+        found = say("has no partitions: no broker, or another replica has them")
+        return Finding(Level.WARN, subject, found, helps)
     level = Level.WARN if lag > LAG_WARNS else Level.OK
-    return Finding(level, subject, f"{lag} records wait", _if(level, helps))
+    return Finding(level, subject, say("{count} records wait", count=lag), _if(level, helps))
 
 
 def _source(name: str, source: pb.SourceStatus) -> Finding:
     subject, helps = f"{name}/inbox-source", f"ronghe bridge status --at {name}"
     if not source.connected:
-        return Finding(Level.FAIL, subject, f"not connected to {source.peer}: {source.last_error}", helps)
-    return Finding(Level.OK, subject, f"connected to {source.peer}")
+        found = say("not connected to {peer}: {why}", peer=source.peer, why=source.last_error)
+        return Finding(Level.FAIL, subject, found, helps)
+    return Finding(Level.OK, subject, say("connected to {peer}", peer=source.peer))
 
 
 def _inboxes(name: str, inboxes: Sequence[pb.InboxStatus], now: datetime) -> Iterator[Finding]:
@@ -107,13 +134,14 @@ def _inboxes(name: str, inboxes: Sequence[pb.InboxStatus], now: datetime) -> Ite
     for waited, each, level in late[:MOST_NAMED]:
         is_service = each.receiver.startswith("service/")
         helps = "ronghe bridge status" if is_service else f"ronghe inbox --as {each.receiver}"
-        found = f"{each.unacknowledged} items not acknowledged{_since(waited, level)}"
-        yield Finding(level, f"{name}: inbox of {each.receiver}", found, helps)
+        found = say("{count} items not acknowledged", count=each.unacknowledged) + _since(waited, level)
+        yield Finding(level, _of(name, say("inbox of {receiver}", receiver=each.receiver)), found, helps)
     if len(late) > MOST_NAMED:
-        found = f"{len(late) - MOST_NAMED} more are late"
-        yield Finding(Level.WARN, f"{name}: inboxes", found, f"ronghe bridge status --at {name}")
+        found = say("{count} more are late", count=len(late) - MOST_NAMED)
+        yield Finding(Level.WARN, _of(name, say("inboxes")), found, f"ronghe bridge status --at {name}")
     if not late:
-        yield Finding(Level.OK, f"{name}: inboxes", f"{sum(each.unacknowledged for each in inboxes)} items wait")
+        found = say("{count} items wait", count=sum(each.unacknowledged for each in inboxes))
+        yield Finding(Level.OK, _of(name, say("inboxes")), found)
 
 
 def _lateness(receiver: str, waited: timedelta) -> Level:
@@ -131,16 +159,23 @@ def _parked(name: str, letters: Sequence[pb.DeadLetter]) -> Iterator[Finding]:
     helps = f"ronghe dead-letters list --at {name}"
     for case_id, letter in list(first.items())[:MOST_NAMED]:
         count = sum(each.case_id == case_id for each in letters)
-        found = f"{case_id} stands still since {moment(letter.parked_at)}, {count} records wait: {letter.problem}"
+        found = say(
+            "{case} stands still since {time}, {count} records wait: {why}",
+            case=case_id,
+            time=moment(letter.parked_at),
+            count=count,
+            why=letter.problem,
+        )
         number = f"{name}/{letter.dead_letter_id}"
-        yield Finding(Level.FAIL, f"{name}: stuck case", found, f"ronghe dead-letters show {number}")
+        yield Finding(Level.FAIL, _of(name, say("stuck case")), found, f"ronghe dead-letters show {number}")
     if len(first) > MOST_NAMED:
-        yield Finding(Level.FAIL, f"{name}: stuck cases", f"{len(first) - MOST_NAMED} more stand still", helps)
+        found = say("{count} more stand still", count=len(first) - MOST_NAMED)
+        yield Finding(Level.FAIL, _of(name, say("stuck cases")), found, helps)
     if nameless is not None:
-        found = f"records that name no case were set aside: {nameless.problem}"
-        yield Finding(Level.WARN, f"{name}: dead letters", found, helps)
+        found = say("records that name no case were set aside: {why}", why=nameless.problem)
+        yield Finding(Level.WARN, _of(name, say("dead letters")), found, helps)
     if not letters:
-        yield Finding(Level.OK, f"{name}: stuck cases", "none")
+        yield Finding(Level.OK, _of(name, say("stuck cases")), say("none"))
 
 
 def check_certificates(found: Sequence[Certificate], now: datetime) -> Iterator[Finding]:
@@ -148,12 +183,15 @@ def check_certificates(found: Sequence[Certificate], now: datetime) -> Iterator[
     ending = sorted((each.expires_at, each.name) for each in found if each.expires_at < now + CERTIFICATE_WARNS)
     for expires_at, name in ending[:MOST_NAMED]:
         level = Level.FAIL if expires_at < now else Level.WARN
-        text = f"{'ended' if level is Level.FAIL else 'ends'} on {expires_at:%Y-%m-%d}"
-        yield Finding(level, f"certificate of {name}", text, _renewing(name))
+        day = f"{expires_at:%Y-%m-%d}"
+        text = say("ended on {day}", day=day) if level is Level.FAIL else say("ends on {day}", day=day)
+        yield Finding(level, say("certificate of {name}", name=name), text, _renewing(name))
     if len(ending) > MOST_NAMED:
-        yield Finding(Level.WARN, "certificates", f"{len(ending) - MOST_NAMED} more end soon", "ronghe certs list")
+        text = say("{count} more end soon", count=len(ending) - MOST_NAMED)
+        yield Finding(Level.WARN, say("certificates"), text, "ronghe certs list")
     if not ending:
-        yield Finding(Level.OK, "certificates", f"{len(found)} good for more than {CERTIFICATE_WARNS.days} days")
+        text = say("{count} good for more than {days} days", count=len(found), days=CERTIFICATE_WARNS.days)
+        yield Finding(Level.OK, say("certificates"), text)
 
 
 def _renewing(name: str) -> str:
@@ -165,7 +203,8 @@ def _renewing(name: str) -> str:
 def check_disk(free: int) -> Finding:
     """Room for databases and Kafka, in bytes."""
     level = Level.FAIL if free < DISK_FAILS else Level.WARN if free < DISK_WARNS else Level.OK
-    return Finding(level, "disk", f"{free / 1e9:.1f} GB free for the data directory", _if(level, "df -h"))
+    found = say("{size:.1f} GB free for the data directory", size=free / 1e9)
+    return Finding(level, say("disk"), found, _if(level, "df -h"))
 
 
 def _level(value: timedelta, warns: timedelta, fails: timedelta) -> Level:
@@ -173,7 +212,13 @@ def _level(value: timedelta, warns: timedelta, fails: timedelta) -> Level:
 
 
 def _since(waited: timedelta, level: Level) -> str:
-    return f", the oldest for {waited - timedelta(microseconds=waited.microseconds)}" if level else ""
+    if not level:
+        return ""
+    return say(", the oldest for {time}", time=waited - timedelta(microseconds=waited.microseconds))
+
+
+def _of(name: str, subject: str) -> str:
+    return f"{name}: {subject}"
 
 
 def _if(level: Level, helps: str) -> str:

@@ -10,6 +10,7 @@ from clients.cli import briefs
 from clients.cli.acting import Acting
 from clients.cli.asking import case_id_of, id_in
 from clients.cli.command import command
+from clients.cli.language import say
 from clients.cli.output import Shown, facts, moment, table, word
 from clients.cli.values import choice, words
 from clients.subsystem import SubsystemClient
@@ -73,12 +74,14 @@ def _listed(response: pb.ListCollaborationsResponse) -> Shown:
         name, state = found.event_no or found.collaboration_id, word(Collaboration.State, found.state)
         made.add_row(name, state, found.item_code, found.lead.id, _answered(found), briefs.due(found.due))
     more = response.next_page_token
-    return [made, f"more with --page-token {more}"] if more else [made]
+    return [made, say("more with --page-token {token}", token=more)] if more else [made]
 
 
 def _answered(found: Collaboration) -> str:
+    if not found.tasks:
+        return ""
     answered = sum(task.state == Task.STATE_ANSWERED for task in found.tasks)
-    return f"{answered} of {len(found.tasks)}" if found.tasks else ""
+    return say("{count} of {all}", count=answered, all=len(found.tasks))
 
 
 def _shown(found: Collaboration) -> Shown:
@@ -91,7 +94,7 @@ def _summary(found: Collaboration) -> Table:
             ("event", found.event_no),
             ("id", found.collaboration_id),
             ("state", word(Collaboration.State, found.state)),
-            ("case", f"{found.case_no}, round {found.round}"),
+            ("case", say("{number}, round {round}", number=found.case_no, round=found.round)),
             ("asked by", briefs.organ(found.lead)),
             ("requested", briefs.signature(found.requested_by, moment(found.requested_at))),
             ("item", f"{found.item_code} {found.item_name}"),
@@ -116,29 +119,36 @@ def _asks(found: Collaboration) -> Iterator[str]:
         return
     for ask in found.asks:
         who = ask.organ_id or f"{ask.department}@{word(Tier, ask.tier)}"
-        yield f"asks {who} ({briefs.kind(ask.kind)}): {ask.question}"
+        yield say("asks {who} ({kind}): {question}", who=who, kind=briefs.kind(ask.kind), question=ask.question)
 
 
 def _task(task: Task) -> Table:
     brief = task.brief
+    by_law = f", {say('required by law')}" if brief.required else ""
     return facts(
         [
             ("task", task.task_id),
             ("state", word(Task.State, task.state)),
             ("organ", briefs.organ(task.organ)),
-            ("kind", f"{briefs.kind(brief.kind)}{', required by law' if brief.required else ''}"),
+            ("kind", f"{briefs.kind(brief.kind)}{by_law}"),
             ("rule", brief.rule),
             ("place", briefs.places(brief.places)),
             ("question", brief.question),
             ("way", _way(task)),
             *(("returned", _returned(each)) for each in task.assignments if each.return_reason),
-            ("waits", f"at center/{task.waiting_at}: {task.waiting_because}" if task.waiting_at else ""),
+            ("waits", _waits(task)),
             ("signed", briefs.signature(task.signed_by, moment(task.signed_at))),
             ("answer by", briefs.due(task.reply_due)),
             *briefs.in_full(task),
             ("recalled", task.recall_reason),
         ]
     )
+
+
+def _waits(task: Task) -> str:
+    if not task.waiting_at:
+        return ""
+    return say("at center/{center}: {why}", center=task.waiting_at, why=task.waiting_because)
 
 
 def _way(task: Task) -> str:
@@ -149,5 +159,7 @@ def _way(task: Task) -> str:
 
 
 def _returned(assignment: collaboration_pb2.Assignment) -> str:
-    suggested = f"; it suggests {assignment.suggested_organ_id}" if assignment.suggested_organ_id else ""
-    return f"by {assignment.organ.id}: {assignment.return_reason}{suggested}"
+    returned = say("by {organ}: {why}", organ=assignment.organ.id, why=assignment.return_reason)
+    if not assignment.suggested_organ_id:
+        return returned
+    return f"{returned}; {say('it suggests {organ}', organ=assignment.suggested_organ_id)}"

@@ -107,7 +107,7 @@ def _identity(text: str | None) -> Identity | None:
     try:
         return Identity.parse(text) if text else None
     except ValueError as error:
-        raise Failure(f"--as {error}") from error
+        raise Failure("--as {problem}", problem=error) from error
 
 
 def _officer(text: str | None) -> Officer | None:
@@ -115,5 +115,5 @@ def _officer(text: str | None) -> Officer | None:
         return None
     number, _, name = text.partition(":")
     if not number or not name:
-        raise Failure(f"--officer is ID:NAME, for example 0417:李敏, and {text!r} is not")
+        raise Failure("--officer is ID:NAME, for example 0417:李敏, and {text!r} is not", text=text)
     return Officer(id=number, name=name)

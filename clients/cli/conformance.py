@@ -9,6 +9,7 @@ import typer
 from clients.cli.acting import Acting
 from clients.cli.command import command
 from clients.cli.errors import Failure, note
+from clients.cli.language import say
 from clients.cli.mesh import PortBase
 from clients.cli.output import rows, show, show_plain_json, table
 from clients.conformance.errors import CannotPlay
@@ -57,8 +58,9 @@ async def conformance(
 
 def _announce(acting: Acting, address: str) -> None:
     path = acting.data / "pki" / str(acting.organ)
-    note(f"department server for the program: {address}")
-    note(f"certificates: {acting.data / 'pki' / 'ca.pem'}, {path}.pem, {path}.key")
+    note(say("department server for the program: {address}", address=address))
+    files = f"{acting.data / 'pki' / 'ca.pem'}, {path}.pem, {path}.key"
+    note(say("certificates: {files}", files=files))
 
 
 def _report(acting: Acting, verdicts: Sequence[Verdict]) -> None:
@@ -67,13 +69,15 @@ def _report(acting: Acting, verdicts: Sequence[Verdict]) -> None:
         return
     show([rows(table("check", "result", "seen", whole=("result",)), map(_line, verdicts))])
     counts = Counter(verdict.result for verdict in verdicts)
-    show([", ".join(f"{counts[result]} {result.value}" for result in Result)])
+    show([", ".join(f"{counts[result]} {say(result.value)}" for result in Result)])
 
 
 def _line(verdict: Verdict) -> tuple[str, str, str]:
     check = verdict.check
-    wanted = f"\nexpected: {check.expected}; see {GUIDE}, {check.section}" if verdict.result is Result.FAILED else ""
-    return check.name, verdict.result.value, verdict.seen + wanted
+    if verdict.result is not Result.FAILED:
+        return check.name, say(verdict.result.value), verdict.seen
+    wanted = say("expected: {what}; see {guide}, {section}", what=check.expected, guide=GUIDE, section=check.section)
+    return check.name, say(verdict.result.value), f"{verdict.seen}\n{wanted}"
 
 
 def _to_json(verdict: Verdict) -> dict[str, str]:

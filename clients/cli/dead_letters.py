@@ -8,6 +8,7 @@ import typer
 from clients.cli.acting import Acting
 from clients.cli.asking import ask, case_id_of
 from clients.cli.command import AtOption, command
+from clients.cli.language import event, say
 from clients.cli.output import Shown, facts, instant, moment, rows, show, show_json, table, word
 from clients.cli.places import Reason, numbered, told
 from clients.render import render
@@ -64,7 +65,10 @@ async def redrive(acting: Acting, letter: LetterArgument, reason: Reason) -> Non
     async with acting.subsystem(subsystem, acting.reader) as client:
         done = await client.operations.redrive_dead_letter(request)
     settled = ", ".join(f"{subsystem}/{each}" for each in done.dead_letter_ids)
-    acting.show(done, lambda: [f"settled {settled}; {done.taken_in} taken in, the case goes on"])
+    acting.show(
+        done,
+        lambda: [say("settled {letters}; {count} taken in, the case goes on", letters=settled, count=done.taken_in)],
+    )
 
 
 @command(app, "discard")
@@ -94,8 +98,8 @@ def _listed(answers: Mapping[str, pb.ListDeadLettersResponse]) -> Shown:
     lines = [
         (
             f"{name}/{letter.dead_letter_id}",
-            letter.case_id or "unknown",
-            letter.type.rpartition(".")[2],
+            letter.case_id or say("unknown"),
+            event(letter.type.rpartition(".")[2]),
             moment(letter.parked_at),
             word(pb.DeadLetter.State, letter.state),
             letter.problem,
@@ -104,7 +108,7 @@ def _listed(answers: Mapping[str, pb.ListDeadLettersResponse]) -> Shown:
         for letter in answer.dead_letters
     ]
     if not lines:
-        return ["nothing is set aside"]
+        return [say("nothing is set aside")]
     return [rows(table("dead letter", "case", "type", "since", "state", "problem", whole=("case",)), lines)]
 
 
@@ -131,12 +135,14 @@ def _whole(name: str, found: pb.GetDeadLetterResponse) -> Shown:
         ]
     )
     if not found.HasField("fact"):
-        return [envelope, "what it says cannot be read"]
-    return [envelope, "what it says, without personal data:", render(found.fact)]
+        return [envelope, say("what it says cannot be read")]
+    return [envelope, say("what it says, without personal data:"), render(found.fact)]
 
 
 def _after(subsystem: str, done: pb.DiscardDeadLetterResponse) -> str:
     if not done.waiting:
-        return "discarded; nothing else waits, the case goes on" if done.case_id else "discarded; it held nothing up"
-    first = f"{subsystem}/{done.waiting[0]}"
-    return f"discarded; {len(done.waiting)} more wait: take them in with\n  ronghe dead-letters redrive {first}"
+        if done.case_id:
+            return say("discarded; nothing else waits, the case goes on")
+        return say("discarded; it held nothing up")
+    waiting = say("discarded; {count} more wait: take them in with", count=len(done.waiting))
+    return f"{waiting}\n  ronghe dead-letters redrive {subsystem}/{done.waiting[0]}"

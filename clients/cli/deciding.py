@@ -13,6 +13,7 @@ from clients.cli.acts import Basis, Remedies, issued
 from clients.cli.asking import find_case
 from clients.cli.command import CaseArgument, command
 from clients.cli.errors import Failure
+from clients.cli.language import say
 from clients.cli.values import legal_date, pair
 from ronghe.case.v1.case_pb2 import Case
 from ronghe.collaboration.v1.collaboration_pb2 import Collaboration, Standing
@@ -96,8 +97,8 @@ def _named(standings: Sequence[Standing], name: str) -> Sequence[Standing]:
         return [each for each in standings if each.state == Collaboration.STATE_CONCLUDED]
     found = [each for each in standings if name.lower() in (each.event_no.lower(), each.collaboration_id)]
     if not found:
-        has = ", ".join(each.event_no or each.collaboration_id for each in standings)
-        raise Failure(f"the case has no collaboration {name!r}: it has {has or 'none'}")
+        has = ", ".join(each.event_no or each.collaboration_id for each in standings) or say("none")
+        raise Failure("the case has no collaboration {name!r}: it has {others}", name=name, others=has)
     return found
 
 

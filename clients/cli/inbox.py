@@ -8,6 +8,7 @@ import typer
 from clients.cli.acting import HOMES, Acting
 from clients.cli.command import command
 from clients.cli.errors import Failure
+from clients.cli.language import event, say
 from clients.cli.output import Shown, instant, rows, show, show_json_line, table
 from clients.inbox import Item
 from clients.subsystem import SubsystemClient
@@ -66,10 +67,10 @@ def _print(acting: Acting, item: Item) -> None:
 
 def _shown(items: Sequence[pb.InboxItem]) -> Shown:
     if not items:
-        return ["nothing waits"]
+        return [say("nothing waits")]
     return [rows(table("seq#", "event", "case id", "since", whole=("event", "case id")), map(_row, items))]
 
 
 def _row(item: pb.InboxItem) -> tuple[object, ...]:
-    event = item.event
-    return item.sequence, event.fact.type_url.rpartition(".")[2], event.case_id, instant(item.since)
+    name = item.event.fact.type_url.rpartition(".")[2]
+    return item.sequence, event(name), item.event.case_id, instant(item.since)

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import typer
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from clients.cli import language
 from clients.cli.acting import Acting
 from clients.cli.asking import ask, case_id_of
 from clients.cli.command import CaseArgument, command
+from clients.cli.language import say
 from clients.cli.output import Shown, instant, show, show_json, table
 from clients.subsystem import SubsystemClient
 from ronghe.case.v1.case_service_pb2 import Delivery, EventLocation, LocateCaseRequest, LocateCaseResponse
@@ -63,16 +65,17 @@ def places(answers: Collection[LocateCaseResponse]) -> Sequence[Place]:
 
 def _places(origin: str, event: EventLocation) -> Iterator[Place]:
     waits = event.relay == EventLocation.RELAY_WAITING
-    relayed = RELAYED.get(event.relay, "")
-    yield Place(event.event_id, event.type, f"journal {origin}", event.recorded_at, relayed=relayed, held=waits)
+    relayed = say(RELAYED[event.relay]) if event.relay in RELAYED else ""
+    name = say("journal {origin}", origin=origin)
+    yield Place(event.event_id, event.type, name, event.recorded_at, relayed=relayed, held=waits)
     for delivery in event.deliveries:
         yield _delivered(event, delivery)
 
 
 def _delivered(event: EventLocation, delivery: Delivery) -> Place:
     held = not delivery.HasField("acknowledged_at")
-    acknowledged = "no" if held else instant(delivery.acknowledged_at)
-    name = f"inbox {delivery.receiver}"
+    acknowledged = say("no") if held else instant(delivery.acknowledged_at)
+    name = say("inbox {receiver}", receiver=delivery.receiver)
     return Place(event.event_id, event.type, name, delivery.since, acknowledged=acknowledged, held=held)
 
 
@@ -84,7 +87,7 @@ def _shown(answers: Collection[LocateCaseResponse]) -> Shown:
     made, previous, found = table("event", "since", "relayed", "acknowledged"), "", places(answers)
     for place in found:
         if place.event_id != previous:
-            made.add_row(place.event)
+            made.add_row(language.event(place.event))
         made.add_row(f" {place.place}", instant(place.since), place.relayed, place.acknowledged)
         previous = place.event_id
     return [made, *_holders(found), *_parked(answers)]
@@ -94,13 +97,18 @@ def _holders(found: Sequence[Place]) -> Shown:
     held: dict[str, list[str]] = defaultdict(list)
     for place in found:
         if place.held:
-            held[place.place].append(place.event)
-    return [f"waiting in {name}: {', '.join(events)}" for name, events in held.items()] or ["nothing of it waits"]
+            held[place.place].append(language.event(place.event))
+    waiting = [say("waiting in {place}: {events}", place=name, events=", ".join(held[name])) for name in held]
+    return waiting or [say("nothing of it waits")]
 
 
 def _parked(answers: Collection[LocateCaseResponse]) -> Shown:
     return [
-        f"{answer.origin} has set {answer.parked} records of the case aside: its later ones wait behind them"
+        say(
+            "{origin} has set {count} records of the case aside: its later ones wait behind them",
+            origin=answer.origin,
+            count=answer.parked,
+        )
         for answer in answers
         if answer.parked
     ]

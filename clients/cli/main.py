@@ -10,10 +10,12 @@ from clients.cli import (
     acts,
     answering,
     applications,
+    backups,
     bridges,
     cases,
     catalog,
     certificates,
+    clock,
     collaborations,
     conformance,
     dead_letters,
@@ -45,6 +47,7 @@ TOP = (
     doctor.app,
     faults.app,
     conformance.app,
+    backups.app,
 )
 CASE = (cases.app, locate.app, acts.app, deciding.app, applications.case_app)
 COLLABORATION = (collaborations.app, requesting.app, routing.app)
@@ -63,6 +66,7 @@ def build() -> typer.Typer:
     app.add_typer(_group("Tasks (协办任务): what other organs ask the acting organ.", TASK), name="task")
     app.add_typer(_group("The catalog (事项目录): the items, and who is asked about them.", CATALOG), name="catalog")
     app.add_typer(bridges.app, name="bridge")
+    app.add_typer(clock.app, name="clock")
     app.add_typer(dead_letters.app, name="dead-letters")
     app.add_typer(certificates.app, name="certs")
     app.add_typer(accesses.app, name="access")

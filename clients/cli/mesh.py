@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from clients.cli.command import DataOption, data_of
+from clients.cli.language import in_english
 
 app = typer.Typer()
 
@@ -22,10 +23,31 @@ PortBase = Annotated[
 
 
 @app.command()
-def up(context: typer.Context, data: DataOption = None, port_base: PortBase = None) -> None:
+def up(
+    context: typer.Context,
+    data: DataOption = None,
+    port_base: PortBase = None,
+    stepped_clock: Annotated[
+        bool, typer.Option("--stepped-clock", help="A simulation: `ronghe clock advance` lets time pass in it.")
+    ] = False,
+    database: Annotated[
+        str,
+        typer.Option(
+            help="A PostgreSQL server, postgresql://USER:PASSWORD@HOST:PORT: a database each is made there.",
+            show_default="SQLite files",
+        ),
+    ] = "",
+    replicas: Annotated[
+        int | None,
+        typer.Option(min=1, max=9, show_default="1", help="Processes of each subsystem; needs PostgreSQL."),
+    ] = None,
+) -> None:
     """Start a mesh on this machine: Kafka and the three subsystems, until Ctrl-C."""
-    ports = [] if port_base is None else ["--port-base", str(port_base)]
-    command = [sys.executable, "-m", "servers.mesh", "--data", str(data_of(context, data)), *ports]
+    options = [] if port_base is None else ["--port-base", str(port_base)]
+    options += ["--stepped-clock"] if stepped_clock else []
+    options += ["--database", database] if database else []
+    options += [] if replicas is None else ["--replicas", str(replicas)]
+    command = [sys.executable, "-m", "servers.mesh", "--data", str(data_of(context, data)), *options]
     os.execv(sys.executable, command)  # noqa: S606 - the mesh takes this process's place, and its signals
 
 
@@ -42,4 +64,5 @@ def demo(
     """
     from clients.demo.main import run
 
-    raise typer.Exit(run(data_of(context, data), cases, port_base))
+    with in_english():  # its stories have no Chinese
+        raise typer.Exit(run(data_of(context, data), cases, port_base))

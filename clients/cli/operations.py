@@ -9,7 +9,9 @@ from clients.cli.acting import Acting
 from clients.cli.asking import ask
 from clients.cli.command import AtOption, command
 from clients.cli.errors import Failure
+from clients.cli.language import event, say
 from clients.cli.output import instant, rows, show, show_json, table
+from clients.cli.values import typed
 from clients.subsystem import SubsystemClient
 from ronghe.operations.v1 import operations_service_pb2 as pb
 
@@ -29,7 +31,7 @@ async def verify_journal(acting: Acting, at: AtOption = None) -> None:
         show([rows(table("journal", "rows#", "to position#", "found"), lines)])
     bad = [name for name, found in answers.items() if found.HasField("fault")]
     if bad:
-        raise Failure(f"the journal of {', '.join(bad)} is not whole")
+        raise Failure("the journal of {subsystems} is not whole", subsystems=", ".join(bad))
 
 
 @command(app, "settings")
@@ -59,7 +61,7 @@ async def acts(
     if acting.json:
         show_json(answers)
     elif not any(answer.acts for answer in answers.values()):
-        show(["no operator has acted"])
+        show([say("no operator has acted")])
     else:
         show([rows(table("when", "at", "act", "officer", "because"), _acts(answers))])
 
@@ -71,19 +73,21 @@ def _acts(answers: Mapping[str, pb.ListOperatorActsResponse]) -> Iterator[tuple[
         request = getattr(pb, kind)()
         act.request.Unpack(request)
         officer = f"{request.actor.id} {request.actor.name}"
-        what = f"{kind.removesuffix('Request')} {_subject(request)}"
-        refused = f"\nrefused, {act.refusal}" if act.refusal else ""
+        what = f"{event(kind.removesuffix('Request'))} {_subject(request)}"
+        refused = f"\n{say('refused, {why}', why=act.refusal)}" if act.refusal else ""
         yield instant(act.recorded_at), name, what, officer, f"{request.reason}{refused}"
 
 
 def _subject(request: object) -> str:
     match request:
         case pb.RedriveDeadLetterRequest() | pb.DiscardDeadLetterRequest():
-            return f"dead letter {request.dead_letter_id}"
+            return say("dead letter {number}", number=request.dead_letter_id)
         case pb.PauseBridgeRequest() | pb.ResumeBridgeRequest():
-            return pb.Bridge.Name(request.bridge).removeprefix("BRIDGE_").lower().replace("_", "-")
+            return typed(pb.Bridge, request.bridge)
+        case pb.AdvanceClockRequest():
+            return say("by {seconds} s", seconds=request.by.seconds)
         case pb.RepublishSinceRequest():
-            return f"since {request.position or instant(request.time)}"
+            return say("since {when}", when=request.position or instant(request.time))
         case _:
             return ""
 
@@ -100,4 +104,6 @@ async def _verify(client: SubsystemClient) -> pb.VerifyJournalResponse:
 
 
 def _verdict(found: pb.VerifyJournalResponse) -> str:
-    return f"at {found.fault.position}: {found.fault.description}" if found.HasField("fault") else "whole"
+    if not found.HasField("fault"):
+        return say("whole")
+    return say("at {position}: {what}", position=found.fault.position, what=found.fault.description)

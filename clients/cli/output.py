@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import typer
 from google.protobuf import json_format
+from google.protobuf.descriptor import EnumDescriptor
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.date_pb2 import Date
@@ -15,6 +16,7 @@ from rich.console import Console, JustifyMethod, RenderableType
 from rich.table import Table
 
 from clients.cli.errors import Failure
+from clients.cli.language import heading, term
 
 # An Any shows its content where its type is known: these are the facts.
 from ronghe.event.v1 import event_pb2  # noqa: F401
@@ -24,6 +26,10 @@ Shown = Sequence[RenderableType]
 
 class ProtoEnum(Protocol):
     """An enum of the contract, as the stubs declare it."""
+
+    @property
+    def DESCRIPTOR(self) -> EnumDescriptor:  # noqa: N802 - protobuf's name
+        """What it is called, among other things."""
 
     def Name(self, number: Any, /) -> str:  # noqa: N802 - protobuf's name
         """The name of a value."""
@@ -76,9 +82,10 @@ def table(*headings: str, whole: Collection[str] = ()) -> Table:
     The first column, and those of `whole`, are never broken into lines: they are there to be copied.
     """
     made = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    for heading in headings:
-        justify: JustifyMethod = "right" if heading.endswith("#") else "left"
-        made.add_column(heading.removesuffix("#"), justify=justify, overflow="fold", no_wrap=heading in whole)
+    for each in headings:
+        justify: JustifyMethod = "right" if each.endswith("#") else "left"
+        shown = heading(each.removesuffix("#"), headings[0].removesuffix("#"))
+        made.add_column(shown, justify=justify, overflow="fold", no_wrap=each in whole)
     made.columns[0].no_wrap = True
     return made
 
@@ -95,16 +102,16 @@ def facts(pairs: Iterable[tuple[str, object]]) -> Table:
     made = Table.grid(padding=(0, 2))
     made.add_column(style="dim", no_wrap=True)
     made.add_column(overflow="fold")
-    return rows(made, [(name, value) for name, value in pairs if str(value)])
+    return rows(made, [(heading(name), value) for name, value in pairs if str(value)])
 
 
 def word(enum: ProtoEnum, value: int) -> str:
-    """An enum's value as words, for example "correction requested"; "" for the zero value."""
+    """An enum's value as words in the reader's language, for example "correction requested"; "" for the zero value."""
     if value == 0:
         return ""
     if value not in enum.values():
         return str(value)  # a later version's
-    return enum.Name(value).removeprefix(prefix(enum)).lower().replace("_", " ")
+    return term(enum.DESCRIPTOR.full_name, enum.Name(value).removeprefix(prefix(enum)).lower().replace("_", " "))
 
 
 def prefix(enum: ProtoEnum) -> str:

@@ -9,14 +9,13 @@ from rich.table import Table
 from clients.cli import briefs
 from clients.cli.acting import Acting
 from clients.cli.command import command
+from clients.cli.language import say
 from clients.cli.output import Shown, facts, rows, table
 from clients.cli.values import form_values
 from ronghe.catalog.v1 import catalog_service_pb2 as pb
 from ronghe.catalog.v1.catalog_pb2 import Collaborator, Place, ServiceItem
 
 app = typer.Typer()
-
-NOBODY = "Nobody has to be asked: no rule of the item applies to this form and place."
 
 
 @command(app, "preview")
@@ -58,7 +57,7 @@ async def preview(
 def _shown(item: ServiceItem, response: pb.PreviewCollaboratorsResponse) -> Shown:
     summary = facts([("item", f"{item.code} {item.name}"), ("lead", briefs.organ(response.lead))])
     if not response.collaborators:
-        return [summary, "", NOBODY]
+        return [summary, "", say("Nobody has to be asked: no rule of the item applies to this form and place.")]
     return [summary, "", _who(response.collaborators), "", _why(response.collaborators)]
 
 
@@ -70,7 +69,7 @@ def _who(collaborators: Sequence[pb.ProposedCollaborator]) -> Table:
             (
                 each.rule.id,
                 briefs.kind(each.rule.kind),
-                "by law" if each.required else "",
+                say("by law") if each.required else "",
                 "\n".join(_asked(each)),
                 briefs.limit(each.rule.reply_limit),
             )
@@ -90,7 +89,7 @@ def _why(collaborators: Sequence[pb.ProposedCollaborator]) -> Table:
 def _asked(proposed: pb.ProposedCollaborator) -> Iterable[str]:
     yield from (briefs.organ(each) for each in proposed.organs)
     for division in proposed.unresolved_divisions:
-        yield f"{division}: no organ, or several; an officer of a center decides"
+        yield say("{division}: no organ, or several; an officer of a center decides", division=division)
 
 
 def _reason(rule: Collaborator) -> str:

@@ -13,7 +13,8 @@ from clients.cli.acts import IfVersion, reached
 from clients.cli.asking import case_id_of
 from clients.cli.collaborations import EventArgument, find_collaboration
 from clients.cli.command import CaseArgument, command
-from clients.cli.errors import Failure
+from clients.cli.errors import Failure, no_choice
+from clients.cli.language import say
 from clients.cli.output import Shown, facts
 from clients.cli.values import choice, words
 from ronghe.catalog.v1.catalog_pb2 import COLLABORATION_KIND_OVERSIGHT, CollaborationKind, Tier
@@ -71,7 +72,7 @@ async def request_collaboration(
     if not rule and not ask:
         raise Failure("say whom to ask with --rule RULE or --ask DEPARTMENT@TIER or --ask ORGAN")
     if completion not in COMPLETIONS:
-        raise Failure(f"--completion is one of {', '.join(COMPLETIONS)}, and {completion!r} is not")
+        raise no_choice("--completion", COMPLETIONS, completion)
     request = pb.RequestCollaborationRequest(
         actor=signer,
         if_version=if_version,
@@ -120,7 +121,7 @@ def _others(
         raise Failure("--ask needs --kind, --question and --days too")
     asked = choice(CollaborationKind, "--kind", kind)
     if asked == COLLABORATION_KIND_OVERSIGHT:
-        raise Failure(f"--kind is one of {', '.join(KINDS)}, and {kind!r} is not")
+        raise no_choice("--kind", KINDS, kind)
     return [_other(each, asked, question, days, disclosed) for each in who]
 
 
@@ -140,5 +141,7 @@ def _requested(response: pb.RequestCollaborationResponse, acting: Acting) -> Sho
     summary = [("collaboration", response.collaboration_id), ("round", response.round), ("version", response.version)]
     return [
         facts(summary),
-        acting.further("the center will give it its number", f"ronghe collaboration show {response.collaboration_id}"),
+        acting.further(
+            say("the center will give it its number"), f"ronghe collaboration show {response.collaboration_id}"
+        ),
     ]

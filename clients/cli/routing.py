@@ -14,6 +14,7 @@ from clients.cli.acting import Acting
 from clients.cli.collaborations import EventArgument, find_collaboration
 from clients.cli.command import command
 from clients.cli.errors import Failure
+from clients.cli.language import say
 from clients.cli.output import Shown, facts, instant, rows, table, word
 from ronghe.catalog.v1.catalog_pb2 import Tier
 from ronghe.collaboration.v1.collaboration_pb2 import Collaboration, Hop, Task
@@ -88,7 +89,7 @@ async def summary(
 def _set_receiver(request: pb.RouteCollaborationRequest, to: str) -> None:
     kind, _, name = to.partition("/")
     if kind not in ("organ", "center") or not name:
-        raise Failure(f"--to is organ/<id> or center/<division code>, and {to!r} is neither")
+        raise Failure("--to is organ/<id> or center/<division code>, and {text!r} is neither", text=to)
     setattr(request, f"{kind}_id", name)
 
 
@@ -97,8 +98,8 @@ def _waiting(found: Collaboration, center: str) -> str:
     waiting = [task for task in found.tasks if task.state == Task.STATE_WAITING_FOR_OFFICER]
     candidates = [task.task_id for task in waiting if task.waiting_at == center] or [task.task_id for task in waiting]
     if len(candidates) != 1:
-        many = "several tasks wait" if candidates else "no task waits"
-        raise Failure(f"{many} for an officer: say which one to route with --task TASK")
+        many = say("several tasks wait") if candidates else say("no task waits")
+        raise Failure("{many} for an officer: say which one to route with --task TASK", many=many)
     return candidates[0]
 
 
@@ -106,8 +107,8 @@ def _hops(found: Sequence[pb.TaskHop]) -> Shown:
     """A table for each task: the hops of several tasks are mixed in the answer."""
     shown: list[RenderableType] = []
     for task in dict.fromkeys(each.task_id for each in found):
-        shown += [f"task {task}", _table(each.hop for each in found if each.task_id == task)]
-    return shown or ["no task has been routed yet"]
+        shown += [say("task {task}", task=task), _table(each.hop for each in found if each.task_id == task)]
+    return shown or [say("no task has been routed yet")]
 
 
 def _table(hops: Iterable[Hop]) -> Table:

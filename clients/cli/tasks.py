@@ -13,6 +13,7 @@ from clients.cli import briefs
 from clients.cli.acting import Acting
 from clients.cli.acts import reached
 from clients.cli.command import command
+from clients.cli.language import heading, say
 from clients.cli.output import Shown, facts, moment, rows, table, word
 from clients.cli.values import choice, words
 from ronghe.catalog.v1.catalog_pb2 import COLLABORATION_KIND_CO_APPROVAL, COLLABORATION_KIND_JOINT_SITE_VISIT
@@ -88,7 +89,7 @@ def _listed(response: pb.ListTasksResponse) -> Shown:
         by = briefs.due(task.reply_due)
         made.add_row(task.task_id, word(Task.State, task.state), briefs.kind(brief.kind), brief.lead.id, by)
     more = response.next_page_token
-    return [made, f"more with --page-token {more}"] if more else [made]
+    return [made, say("more with --page-token {token}", token=more)] if more else [made]
 
 
 def _shown(task: Task, acting: Acting) -> Shown:
@@ -104,7 +105,7 @@ def _summary(task: Task) -> Table:
         [
             ("task", task.task_id),
             ("state", word(Task.State, task.state)),
-            ("event", f"{brief.event_no}, round {brief.round}"),
+            ("event", say("{number}, round {round}", number=brief.event_no, round=brief.round)),
             ("asked by", briefs.organ(brief.lead)),
             ("kind", briefs.kind(brief.kind)),
             ("question", brief.question),
@@ -113,7 +114,7 @@ def _summary(task: Task) -> Table:
             ("place", briefs.places(brief.places)),
             ("rule", brief.rule),
             ("basis", brief.basis),
-            ("required", "the law wants an express answer" if brief.required else ""),
+            ("required", say("the law wants an express answer") if brief.required else ""),
             ("assigned", moment(task.assigned_at)),
             ("signed", briefs.signature(task.signed_by, moment(task.signed_at))),
             ("answer by", _answer_by(task)),
@@ -128,15 +129,16 @@ def _answer_by(task: Task) -> str:
     if task.HasField("reply_due"):
         return briefs.due(task.reply_due)
     length = briefs.limit(task.brief.reply_limit)
-    return f"{length} from signing for it" if length else ""
+    return say("{time} from signing for it", time=length) if length else ""
 
 
 def _personal(brief: collaboration_pb2.Brief) -> Iterable[str]:
     """Which personal values are disclosed: their names alone."""
-    applicant = [f"the applicant's {field.name}" for field, _ in brief.personal.applicant.ListFields()]
-    names = [*applicant, *(each.name for each in brief.personal.form)]
+    fields = [field.name for field, _ in brief.personal.applicant.ListFields()]
+    applicant = [say("the applicant's {field}", field=heading(name.replace("_", " "), "applicant")) for name in fields]
+    names = [*applicant, *(each.name.replace("_", " ") for each in brief.personal.form)]
     if names:
-        yield f"disclosed too, shown by --json: {', '.join(names).replace('_', ' ')}"
+        yield say("disclosed too, shown by --json: {fields}", fields=", ".join(names))
 
 
 def _signed(response: pb.SignForTaskResponse, acting: Acting, task_id: str) -> Shown:
@@ -149,12 +151,12 @@ def _next(task: Task, acting: Acting) -> Iterable[str]:
     returning = (f"ronghe task return {task.task_id}", "--reason TEXT [--suggest ORGAN]", SIGNATURE)
     match task.state:
         case Task.STATE_ASSIGNED:
-            yield acting.further("next", f"ronghe task sign {task.task_id}", SIGNATURE)
-            yield acting.further("where it is not this organ's duty", *returning)
+            yield acting.further(say("next"), f"ronghe task sign {task.task_id}", SIGNATURE)
+            yield acting.further(say("where it is not this organ's duty"), *returning)
         case Task.STATE_SIGNED:
             yield _to_answer(task.task_id, acting, NEEDS.get(task.brief.kind, ""))
-            yield acting.further("where it is not this organ's duty", *returning)
+            yield acting.further(say("where it is not this organ's duty"), *returning)
 
 
 def _to_answer(task_id: str, acting: Acting, needs: str = "") -> str:
-    return acting.further("next", f"ronghe task answer {task_id} --opinion OPINION", needs, SIGNATURE)
+    return acting.further(say("next"), f"ronghe task answer {task_id} --opinion OPINION", needs, SIGNATURE)

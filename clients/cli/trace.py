@@ -9,6 +9,7 @@ from clients.cli.acting import Acting
 from clients.cli.asking import case_id_of, id_in
 from clients.cli.command import CaseArgument, command
 from clients.cli.errors import Failure, note
+from clients.cli.language import say
 from clients.cli.output import show_plain_json
 from clients.telemetry import trace_id
 from clients.telemetry.spans import Span
@@ -27,13 +28,15 @@ async def trace(acting: Acting, case: CaseArgument) -> None:
     folder = acting.data / "spans"
     spans = read_trace(folder, trace_id(await _case_id(acting, case)))
     if not spans:
-        raise Failure(f"no spans of this case are in {folder}: too old, not sampled, or sent to a collector")
+        raise Failure(
+            "no spans of this case are in {folder}: too old, not sampled, or sent to a collector", folder=folder
+        )
     if acting.json:
         show_plain_json([_to_json(span) for span in spans])
     else:
         print_tree(Console(highlight=False, emoji=False), spans)
     for found in faults(spans):
-        note(f"the trace is not whole: {found}")
+        note(say("the trace is not whole: {what}", what=found))
 
 
 async def _case_id(acting: Acting, case: str) -> str:

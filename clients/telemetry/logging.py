@@ -3,9 +3,10 @@
 import logging
 import sys
 from collections.abc import MutableMapping
+from contextlib import suppress
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
 from uuid import UUID
 
 import structlog
@@ -25,9 +26,28 @@ def configure_logging(service: str, path: Path | None = None) -> None:
             structlog.processors.JSONRenderer(ensure_ascii=False, default=_name_of),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.WriteLoggerFactory(path.open("a", buffering=1) if path else sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(_lines(path) if path else sys.stderr),
         cache_logger_on_first_use=True,
     )
+
+
+def _lines(path: Path) -> TextIO:
+    return cast("TextIO", _Lines(path))
+
+
+class _Lines:
+    """A log file. What a full disk does not take is lost, and whoever wrote it goes on."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("ab", buffering=0)
+
+    def write(self, text: str) -> None:
+        """Append it."""
+        with suppress(OSError):
+            self._file.write(text.encode())
+
+    def flush(self) -> None:
+        """Nothing is held back."""
 
 
 class _Service:

@@ -21,9 +21,14 @@ class Telemetry:
 
 
 @asynccontextmanager
-async def telemetry(service: str, spans_folder: Path, sampling: float = 1.0) -> AsyncIterator[Telemetry]:
-    """To the collector of the standard OTEL_EXPORTER_OTLP_ variables; without one, spans go to the folder."""
-    spans = SpanQueue(service, Sampler(sampling), _exporter(service, spans_folder))
+async def telemetry(
+    service: str, spans_folder: Path, sampling: float = 1.0, process: str = ""
+) -> AsyncIterator[Telemetry]:
+    """To the collector of the standard OTEL_EXPORTER_OTLP_ variables; without one, spans go to the folder.
+
+    `process` tells a service's replicas apart there.
+    """
+    spans = SpanQueue(service, Sampler(sampling), _exporter(service, spans_folder, process or service))
     metrics = Metrics(service, otlp=_has_collector("METRICS"))
     metrics.gauge("ronghe.spans.dropped", "{span}", "spans dropped since start", lambda: {"": spans.dropped})
     spans.start()
@@ -33,12 +38,12 @@ async def telemetry(service: str, spans_folder: Path, sampling: float = 1.0) -> 
         await asyncio.gather(asyncio.to_thread(spans.close), asyncio.to_thread(metrics.close))
 
 
-def _exporter(service: str, folder: Path) -> Exporter:
+def _exporter(service: str, folder: Path, process: str) -> Exporter:
     if _has_collector("TRACES"):
         from clients.telemetry.otlp import OtlpExporter
 
         return OtlpExporter(service)
-    return FileExporter(folder, service)
+    return FileExporter(folder, process)
 
 
 def _has_collector(signal: str) -> bool:

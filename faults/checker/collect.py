@@ -7,19 +7,29 @@ from typing import Any
 from faults.checker import journals, logs, topic, traces
 from faults.checker.history import History
 
-REQUESTS, DELIVERIES = "requests.jsonl", "deliveries.jsonl"
+REQUESTS, DELIVERIES = Path("requests.jsonl"), Path("deliveries.jsonl")
+"""Of the load; other processes write beside it, for example to `requests-bulk.jsonl`."""
 
 
-def collect(data: Path, log: Path, kafka: str, poison: Iterable[str] = (), *, republished: bool = False) -> History:
+def collect(
+    data: Path,
+    databases: Mapping[str, Path | str],
+    log: Path,
+    kafka: str,
+    poison: Iterable[str] = (),
+    *,
+    republished: bool = False,
+) -> History:
     """The history of the mesh in `data`, as the callers' logs in the folder `log` and the broker at `kafka` have it.
 
-    `poison`: ids of forged events; `republished`: the topic was made anew.
+    `databases`: each subsystem's file, or the URL of its PostgreSQL database; `poison`: ids of forged events;
+    `republished`: the topic was made anew.
     """
     return History(
-        requests=logs.requests(log / REQUESTS),
-        journals={name: journals.read(data / "db" / f"{name}.db", name) for name in journals.SUBSYSTEMS},
+        requests=logs.requests(sorted(log.glob(f"{REQUESTS.stem}*.jsonl"))),
+        journals={name: journals.read(database, name) for name, database in databases.items()},
         topic=topic.read(access(data, kafka)),
-        deliveries=logs.deliveries(log / DELIVERIES),
+        deliveries=logs.deliveries(sorted(log.glob(f"{DELIVERIES.stem}*.jsonl"))),
         spans=traces.read(data / "spans"),
         poison=frozenset(poison),
         republished=republished,

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from uuid import UUID
 
 from faults.checker.history import Event, History, Kind, Problem, Span
@@ -13,11 +13,12 @@ def check(history: History) -> Iterator[Problem]:
     exported: dict[str, list[Span]] = defaultdict(list)
     for span in history.spans:
         exported[span.trace].append(span)
+    forged = {span_id(each, "send") for each in history.poison if _is_uuid(each)}  # whoever sent it exports nothing
     for case_id, events in history.by_case.items():
-        yield from _case(case_id, events, exported[UUID(case_id).hex] if history.spans else [])
+        yield from _case(case_id, events, exported[UUID(case_id).hex] if history.spans else [], forged)
 
 
-def _case(case_id: str, events: Sequence[Event], spans: Sequence[Span]) -> Iterator[Problem]:
+def _case(case_id: str, events: Sequence[Event], spans: Sequence[Span], forged: Set[str]) -> Iterator[Problem]:
     ids = {event.id for event in events}
     for event in events:
         if not event.causes and event.name != "Submitted":
@@ -25,13 +26,21 @@ def _case(case_id: str, events: Sequence[Event], spans: Sequence[Span]) -> Itera
         for cause in event.causes:
             if cause not in ids:
                 yield Problem(Kind.DISCONNECTED, "trace", f"the cause {cause} of {event.name} is unknown", case_id)
-    known = {span.id for span in spans} | {span_id(each, hop) for each in ids for hop in ("event", "send")}
+    known = {span.id for span in spans} | {span_id(each, hop) for each in ids for hop in ("event", "send")} | forged
     for span in spans:
         if span.parent and span.parent not in known:
             yield Problem(Kind.DISCONNECTED, "trace", f"the parent of {span.name} is missing", case_id)
     roots = {span.id for span in spans if not span.parent}
     if len(roots) > 1:
         yield Problem(Kind.DISCONNECTED, "trace", f"{len(roots)} roots", case_id)
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True
 
 
 def filled(history: History) -> int:

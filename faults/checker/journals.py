@@ -1,11 +1,15 @@
 """Reads a subsystem's database by plain SQL, read-only."""
 
+import json
 import sqlite3
 import time
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
 
 from faults.checker.history import Event, InboxRow, Journal, Row
 from ronghe.case.v1.case_pb2 import Case
@@ -20,18 +24,34 @@ VIEWS: Mapping[str, tuple[str, Any]] = {
 TIMER_GRACE_SECONDS = 30.0
 
 
-def read(path: Path, subsystem: str) -> Journal:
-    """Everything the checker wants to know of one SQLite database."""
+Select = Callable[..., Sequence[Any]]
+"""A query and its parameters -> rows, whose columns are found by their names."""
+
+
+def read(database: Path | str, subsystem: str) -> Journal:
+    """Everything the checker wants to know of one database at one moment: an SQLite file, or a PostgreSQL URL."""
+    with _sqlite(database) if isinstance(database, Path) else _postgresql(database) as select:
+        return _read(select, subsystem)
+
+
+@contextmanager
+def _sqlite(path: Path) -> Iterator[Select]:
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)) as connection:
         connection.row_factory = sqlite3.Row
         connection.execute("BEGIN")
-        return _read(connection, subsystem)
+        yield lambda query, *parameters: connection.execute(query, parameters).fetchall()
 
 
-def _read(connection: sqlite3.Connection, subsystem: str) -> Journal:
-    select = connection.execute
-    head = select("SELECT position, hash FROM journal_head").fetchone()
-    relay = select("SELECT json_extract(value, '$.position') FROM cursor WHERE name = 'relay'").fetchone()
+@contextmanager
+def _postgresql(url: str) -> Iterator[Select]:
+    with psycopg.connect(url, row_factory=dict_row, connect_timeout=30) as connection:
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        yield lambda query, *parameters: connection.execute(query.replace("?", "%s"), parameters).fetchall()
+
+
+def _read(select: Select, subsystem: str) -> Journal:
+    (head,) = select("SELECT position, hash FROM journal_head")
+    relay = [json.loads(row["value"]) for row in select("SELECT value FROM cursor WHERE name = 'relay'")]
     overdue = (time.time() - TIMER_GRACE_SECONDS) * 1_000_000
     return Journal(
         subsystem=subsystem,
@@ -39,13 +59,13 @@ def _read(connection: sqlite3.Connection, subsystem: str) -> Journal:
         head=(head["position"], head["hash"]),
         inbox=[_inbox_row(row) for row in select("SELECT * FROM inbox ORDER BY receiver, sequence")],
         last_sequences={row["name"]: row["last_sequence"] for row in select("SELECT * FROM receiver")},
-        published=None if subsystem == "intake" else (relay[0] or 0 if relay else 0),
+        published=None if subsystem == "intake" else (relay[0].get("position", 0) if relay else 0),
         set_aside=[
             (row["event_id"], row["case_id"])
             for row in select("SELECT event_id, case_id FROM dead_letter WHERE settled_at IS NULL")
         ],
-        overdue_timers=[row[0] for row in select("SELECT stream FROM timer WHERE due_at < ?", (overdue,))],
-        cases=_cases(connection, subsystem),
+        overdue_timers=[row["stream"] for row in select("SELECT stream FROM timer WHERE due_at < ?", int(overdue))],
+        cases=_cases(select, subsystem),
     )
 
 
@@ -79,7 +99,7 @@ def _inbox_row(row: Any) -> InboxRow:
     )
 
 
-def _cases(connection: sqlite3.Connection, subsystem: str) -> dict[str, Case]:
+def _cases(select: Select, subsystem: str) -> dict[str, Case]:
     table, state = VIEWS[subsystem]
-    rows = connection.execute(f"SELECT case_id, snapshot FROM {table}")  # noqa: S608 - a name of our own
+    rows = select(f"SELECT case_id, snapshot FROM {table}")  # noqa: S608 - a name of our own
     return {row["case_id"]: state.FromString(row["snapshot"]).case for row in rows}

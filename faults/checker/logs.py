@@ -7,7 +7,7 @@ answer), "refused" (reason) and "given" (subsystem, receiver, sequence, event); 
 import base64
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,12 @@ from ronghe.governance.v1 import governance_service_pb2  # noqa: F401
 from ronghe.intake.v1 import intake_service_pb2  # noqa: F401
 
 
-def requests(path: Path) -> Sequence[Request]:
+def requests(paths: Iterable[Path]) -> Sequence[Request]:
     """Every request, with what came of it."""
     sent: dict[tuple[str, str], dict[str, Any]] = {}
     answers: dict[tuple[str, str], list[Message]] = defaultdict(list)
     refusals: dict[tuple[str, str], str] = {}
-    for line in _lines(path):
+    for line in _lines(paths):
         key = line["caller"], line["request_id"]
         match line["kind"]:
             case "sent":
@@ -49,11 +49,11 @@ def requests(path: Path) -> Sequence[Request]:
     ]
 
 
-def deliveries(path: Path) -> Sequence[Delivery]:
+def deliveries(paths: Iterable[Path]) -> Sequence[Delivery]:
     """Every item as it was given, repeats included, in the order in which it came."""
     return [
         Delivery(line["subsystem"], line["receiver"], line["sequence"], event_of(base64.b64decode(line["event"])))
-        for line in _lines(path)
+        for line in _lines(paths)
     ]
 
 
@@ -73,8 +73,9 @@ def event_of(body: bytes) -> Event:
     )
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open("rb") as file:
-        for line in file:
-            if line.endswith(b"\n"):
-                yield json.loads(line)
+def _lines(paths: Iterable[Path]) -> Iterator[dict[str, Any]]:
+    for path in paths:
+        with path.open("rb") as file:
+            for line in file:
+                if line.endswith(b"\n"):
+                    yield json.loads(line)

@@ -37,8 +37,9 @@ def an_acknowledged_request_without_effect(history: History) -> History:
 
 
 def a_record_lost_on_the_topic(history: History) -> History:
-    """The broker has forgotten one."""
-    return replace(history, topic=history.topic[1:])
+    """The broker has forgotten one, with all its repeats."""
+    lost = history.topic[0].event.id
+    return replace(history, topic=[record for record in history.topic if record.event.id != lost])
 
 
 def an_item_acknowledged_that_was_never_given(history: History) -> History:

@@ -5,6 +5,9 @@ from collections.abc import Iterator, Sequence
 from faults.checker.history import Event, History, Kind, Problem
 from faults.checker.routes import holders
 
+LATE = {("intake", "StepRemarked")}
+"""Where facts of a new type may come late: the center passes them on once it knows them."""
+
 
 def check(history: History) -> Iterator[Problem]:
     """Walk every journal by position; the topic by partition and offset, repeats left out."""
@@ -26,6 +29,9 @@ def _walk(history: History, where: str, events: Sequence[Event]) -> Iterator[Pro
     versions: dict[tuple[str, str], int] = {}
     seen: set[str] = set()
     for event in events:
+        if (where, event.name) in LATE:
+            seen.add(event.id)
+            continue
         stream = event.origin, event.stream
         if event.id not in seen and event.version <= versions.get(stream, 0):
             what = f"{event.stream} version {event.version} after {versions[stream]}"
@@ -47,7 +53,7 @@ def _belongs(history: History, where: str, cause: str, effect: Event) -> bool:
         return False
     if where == "topic":
         return not history.republished or event.origin == effect.origin
-    return where in holders(event.name)
+    return where in holders(event.name) and (where, event.name) not in LATE
 
 
 def _one_partition(history: History) -> Iterator[Problem]:

@@ -1,10 +1,16 @@
 """What happens to Kafka, its topic, and the places where consumers are."""
 
 import asyncio
+import os
+import resource
+import shutil
 import signal
 import sqlite3
+import subprocess
 import time
-from contextlib import closing
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing, suppress
+from pathlib import Path
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -12,13 +18,22 @@ from confluent_kafka.cimpl import NewTopic
 
 from faults.checker.collect import access
 from faults.checker.topic import TOPIC
-from faults.injections.stage import Injection, Stage
+from faults.injections.processes import stopped
+from faults.injections.stage import LOOK_SECONDS, Injection, Stage, until
+from faults.load.case import Case
+from faults.load.cast import DESKS
+from faults.load.courses import granted
 
 PARTITIONS = 12
 RETENTION = {"retention.ms": str(30 * 24 * 3600 * 1000)}
 GROUPS = ("governance-01", "department-01")
 BEHIND_SECONDS = 4.0
 ADMIN_SECONDS = 20.0
+DEATH_SECONDS = 30.0
+ACCEPT_SECONDS, ACCEPT_PAUSE = 15.0, 0.5
+MOUNT = ("mount", "-t", "tmpfs", "tmpfs")
+DISK_BYTES = 64 << 20
+"""Of the small disk, beside what is on it."""
 
 
 async def offsets_wiped(stage: Stage) -> None:
@@ -82,3 +97,176 @@ def _recreate(stage: Stage) -> None:
 
 def _admin(stage: Stage) -> AdminClient:
     return AdminClient(dict(access(stage.mesh.data, stage.mesh.addresses["kafka"])))
+
+
+# --- down, or with older data ---
+
+
+def kafka_down(seconds: float) -> Injection:
+    """There is no broker for so long; intake takes applications in all the while."""
+
+    async def inject(stage: Stage) -> None:
+        async with down(stage):
+            await intake_accepts(stage, seconds)
+
+    return inject
+
+
+def kafka_hangs(seconds: float) -> Injection:
+    """The broker stands still for so long; intake takes applications in all the while."""
+
+    async def inject(stage: Stage) -> None:
+        await asyncio.gather(stopped("kafka", seconds)(stage), intake_accepts(stage, seconds))
+
+    return inject
+
+
+@asynccontextmanager
+async def down(stage: Stage) -> AsyncIterator[Path]:
+    """The broker is killed, and starts at the end of the block; gives its data directory."""
+    mesh = stage.mesh
+    await mesh.running("kafka")
+    mesh.pause()
+    try:
+        mesh.signal("kafka", signal.SIGKILL)
+        await until(lambda: not mesh.pid("kafka"), DEATH_SECONDS, "Kafka does not die")
+        yield mesh.data / "kafka" / "data"
+    finally:
+        mesh.go_on()
+    await mesh.running("kafka")
+
+
+async def intake_accepts(stage: Stage, seconds: float) -> None:
+    """Applications are taken in for so long, each in time. Raises NotInjected."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        await _accepted(stage)
+        await asyncio.sleep(ACCEPT_PAUSE)
+
+
+async def _accepted(stage: Stage) -> None:
+    case = Case(next(stage.load.extra), stage.chance.choice(DESKS), stage.load.cast)
+    stage.load.begin(case, granted)
+    await until(lambda: bool(case.case_id), ACCEPT_SECONDS, "intake does not take an application in")
+
+
+def restored(seconds: float) -> Injection:
+    """The broker's data directory is put back as it was so long ago."""
+
+    async def inject(stage: Stage) -> None:
+        old = stage.folder / "kafka-old"
+        async with down(stage) as data:
+            await asyncio.to_thread(_copy, data, old)
+        await asyncio.sleep(seconds)
+        async with down(stage) as data:
+            await asyncio.to_thread(shutil.rmtree, data)
+            old.rename(data)
+        stage.topics += 1
+
+    return inject
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Holes stay holes: a broker's indexes are made of little else."""
+    subprocess.run(["cp", "-aT", "--sparse=always", str(source), str(target)], check=True)  # noqa: S607
+
+
+async def segment_cut(stage: Stage) -> None:
+    """The fullest partition loses the second half of its log; the others keep theirs."""
+    async with down(stage) as data:
+        log = max(data.glob(f"{TOPIC}-*/*.log"), key=lambda path: path.stat().st_size)
+        os.truncate(log, log.stat().st_size // 2)
+    stage.topics += 1
+
+
+# --- no room, no disk ---
+
+
+def log_dir_offline(seconds: float) -> Injection:
+    """The broker's data directory is not there for so long."""
+
+    async def inject(stage: Stage) -> None:
+        await stage.mesh.running("kafka")
+        pid, data = stage.mesh.pid("kafka"), stage.mesh.data / "kafka" / "data"
+        away = data.with_name("away")
+        data.rename(away)
+        try:
+            await until(lambda: stage.mesh.pid("kafka") != pid, DEATH_SECONDS, "Kafka does not miss its data")
+            await intake_accepts(stage, seconds)
+        finally:
+            shutil.rmtree(data, ignore_errors=True)
+            away.rename(data)
+
+    return inject
+
+
+def disk_full(seconds: float) -> Injection:
+    """Nothing can be written to the broker's disk for so long: a small one where one can be mounted."""
+
+    async def inject(stage: Stage) -> None:
+        if await asyncio.to_thread(_can_mount, stage.folder / "probe"):
+            await _small_disk(stage, seconds)
+        else:
+            await _no_writing(stage, seconds)
+
+    return inject
+
+
+async def _small_disk(stage: Stage, seconds: float) -> None:
+    large = stage.mesh.data / "kafka" / "large"
+    async with down(stage) as data:
+        await asyncio.to_thread(_move_to_small_disk, data, large)
+    try:
+        pid = stage.mesh.pid("kafka")
+        with suppress(OSError), (data / "ballast").open("wb", buffering=0) as ballast:
+            while True:
+                ballast.write(bytes(DISK_BYTES // 64))
+        await until(lambda: stage.mesh.pid("kafka") != pid, DEATH_SECONDS, "Kafka does not miss the room")
+        await intake_accepts(stage, seconds)
+    finally:
+        (data / "ballast").unlink(missing_ok=True)
+        async with down(stage):
+            await asyncio.to_thread(_move_back, data, large)
+
+
+def _can_mount(folder: Path) -> bool:
+    folder.mkdir(exist_ok=True)
+    if subprocess.run([*MOUNT, str(folder)], capture_output=True, check=False).returncode:
+        return False
+    subprocess.run(["umount", str(folder)], check=True)  # noqa: S607
+    return True
+
+
+def _move_to_small_disk(data: Path, large: Path) -> None:
+    data.rename(large)
+    data.mkdir()
+    used = sum(path.stat().st_blocks * 512 for path in large.rglob("*"))
+    subprocess.run([*MOUNT, "-o", f"size={used + DISK_BYTES}", str(data)], check=True)
+    _copy(large, data)
+
+
+def _move_back(data: Path, large: Path) -> None:
+    shutil.rmtree(large)
+    _copy(data, large)
+    subprocess.run(["umount", str(data)], check=True)  # noqa: S607
+    data.rmdir()
+    large.rename(data)
+
+
+async def _no_writing(stage: Stage, seconds: float) -> None:
+    """No file of the broker's may grow beyond nothing; a broker that was started again is caught as well."""
+    forbidding = asyncio.create_task(_forbid(stage))
+    try:
+        await intake_accepts(stage, seconds)
+    finally:
+        forbidding.cancel()
+        await asyncio.gather(forbidding, return_exceptions=True)
+        stage.mesh.signal("kafka", signal.SIGKILL)  # the next one may write
+
+
+async def _forbid(stage: Stage) -> None:
+    while True:
+        if pid := stage.mesh.pid("kafka"):
+            with suppress(ProcessLookupError):
+                resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+        await asyncio.sleep(LOOK_SECONDS)

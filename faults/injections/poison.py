@@ -1,22 +1,36 @@
-"""Poison on the topic: messages that no honest deployment would write, each of a case of its own."""
+"""Poison on the topic: messages that no honest deployment would write, of cases of their own and of those under way."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from random import Random
 from typing import Any
 from uuid import UUID
 
 from confluent_kafka import KafkaError, Message, Producer
 
+from clients.base import completed
+from clients.errors import Refused
+from clients.subsystem import SubsystemClient
 from faults.checker.collect import access
 from faults.checker.topic import TOPIC
-from faults.injections.stage import Stage
+from faults.injections.days import OFFICER, operator
+from faults.injections.stage import Injection, NotInjected, Stage
+from faults.load.case import ENDS
+from faults.load.cast import INTAKE
 from ronghe.case.v1.case_pb2 import Application
 from ronghe.event.v1 import event_pb2 as event
+from ronghe.operations.v1 import operations_service_pb2 as pb
 
 FLUSH_SECONDS = 20.0
 OVERSIZE = 600_000
+CONSUMERS = ("governance", "department")
+SHARE = 50
+"""One message for so many requests that were answered: of what they lead to on the topic, a hundredth."""
+LOOK_SECONDS = 0.2
+CASE_SECONDS = 60.0
+PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +50,142 @@ class Poison:
 
 async def poisoned(stage: Stage) -> None:
     """Somebody with a service's certificate writes what no deployment would."""
-    messages = _brew(stage.chance)
+    await _poison(stage, _brew(stage.chance))
+
+
+def amid_poison(injection: Injection, seconds: float) -> Injection:
+    """A hundredth of what is on the topic is poison while this is injected, for so long at least.
+
+    Half of it has the keys of cases that are under way: an operator lets them go on. Whatever else stops, stays so.
+    """
+
+    async def inject(stage: Stage) -> None:
+        enough = asyncio.Event()
+        pouring = asyncio.create_task(_drip(stage, enough))
+        try:
+            await asyncio.gather(injection(stage), asyncio.sleep(seconds))
+        finally:
+            enough.set()
+            (places,) = await asyncio.gather(pouring, return_exceptions=True)
+        if isinstance(places, BaseException):
+            raise NotInjected(str(places)) from places
+        for name in CONSUMERS:
+            async with operator(stage.mesh, name) as client:
+                await _Clerk(stage, client).mend(places)
+
+    return inject
+
+
+async def _drip(stage: Stage, enough: asyncio.Event) -> Mapping[int, int]:
+    """Gives the last offset on each partition."""
+    own, poured, places = _endless(stage.chance), stage.load.cast.caller.answered - SHARE, dict[int, int]()
+    for number in count():
+        while stage.load.cast.caller.answered < poured + SHARE and not enough.is_set():  # noqa: ASYNC110
+            await asyncio.sleep(LOOK_SECONDS)
+        if enough.is_set() and number:
+            break
+        poured += SHARE
+        known = [case_id for case_id, told in stage.load.cast.told.items() if not _has_ended(told.facts)]
+        is_own = not known or number % 2 == 1
+        message = next(own) if is_own else _spoiled(stage.chance, stage.chance.choice(known))
+        for partition, offset in await _poison(stage, [message]):
+            places[partition] = max(offset, places.get(partition, 0))
+        stage.figures["poison"] = stage.figures.get("poison", 0) + 1
+        stage.figures["of it under keys of others' cases"] = stage.figures.get(
+            "of it under keys of others' cases", 0
+        ) + (not is_own)
+    return places
+
+
+def _has_ended(facts: set[tuple[str, str]]) -> bool:
+    return any((str(INTAKE), name) in facts for name in ENDS)
+
+
+async def _poison(stage: Stage, messages: Sequence[Poison]) -> Sequence[tuple[int, int]]:
     stage.forged.update(each.event_id for each in messages if each.event_id)
-    await asyncio.to_thread(_pour, access(stage.mesh.data, stage.mesh.addresses["kafka"]), messages)
+    return await asyncio.to_thread(_pour, access(stage.mesh.data, stage.mesh.addresses["kafka"]), messages)
+
+
+class _Clerk:
+    """An operator of one subsystem, who lets the cases of others go on."""
+
+    def __init__(self, stage: Stage, client: SubsystemClient) -> None:
+        self._stage = stage
+        self._operations = client.operations
+        self._repeated = stage.load.cast.caller.repeated
+
+    async def mend(self, places: Mapping[int, int]) -> None:
+        """Once everything up to these offsets was looked at. Raises NotInjected."""
+        try:
+            async with asyncio.timeout(CASE_SECONDS):
+                await self._has_read(places)
+        except TimeoutError as error:
+            raise NotInjected("what stands behind the poison is not read") from error
+        for case_id in {letter.case_id for letter in await self._letters("")}:
+            if case_id in self._stage.load.cast.told:
+                await self._mend(case_id)
+
+    async def _has_read(self, places: Mapping[int, int]) -> None:
+        while True:
+            status = await self._repeated(self._operations.get_bridge_status, pb.GetBridgeStatusRequest())
+            reached = {each.partition: each.next_offset for each in status.consumers}
+            if all(reached.get(partition, 0) > offset for partition, offset in places.items()):
+                return
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _letters(self, case_id: str) -> Sequence[pb.DeadLetter]:
+        found: list[pb.DeadLetter] = []
+        request = pb.ListDeadLettersRequest(case_id=case_id, page_size=PAGE)
+        while True:
+            answer = await self._repeated(self._operations.list_dead_letters, request)
+            found += answer.dead_letters
+            if not answer.next_page_token:
+                return found
+            request.page_token = answer.next_page_token
+
+    async def _mend(self, case_id: str) -> None:
+        """Try what stands first again; where that fails, nothing has changed, and the poison is given up."""
+        while letters := await self._letters(case_id):
+            if await self._redriven(letters[0]):
+                continue
+            after = await self._letters(case_id)
+            if after[: len(letters)] != list(letters):
+                raise NotInjected(f"a redrive that failed has changed what waits of {case_id}")
+            bad = next((letter for letter in letters if letter.event_id in self._stage.forged), None)
+            if bad is None:
+                raise NotInjected(f"{letters[0].type} of {case_id} is set aside: {letters[0].problem}")
+            request = pb.DiscardDeadLetterRequest(dead_letter_id=bad.dead_letter_id, actor=OFFICER, reason="伪造")
+            await self._repeated(self._operations.discard_dead_letter, completed(request))
+
+    async def _redriven(self, letter: pb.DeadLetter) -> bool:
+        request = pb.RedriveDeadLetterRequest(dead_letter_id=letter.dead_letter_id, actor=OFFICER, reason="重新处理")
+        try:
+            await self._repeated(self._operations.redrive_dead_letter, completed(request))
+        except Refused as refused:
+            if refused.reason != "REDRIVE_FAILED":
+                raise NotInjected(f"a redrive is refused: {refused.reason}") from refused
+            return False
+        return True
+
+
+def _endless(chance: Random) -> Iterator[Poison]:
+    while True:
+        yield from _brew(chance)
+
+
+def _spoiled(chance: Random, case_id: str) -> Poison:
+    """One under the key of somebody else's case."""
+    opening = event.Submitted(application=Application(case_id=case_id, intake_id="yukuaiban"))
+    key, headers = case_id.encode(), _headers
+    return chance.choice(
+        [
+            Poison("undecodable", key, b"\xff" * 50, headers(chance, "Submitted", "intake-01")),
+            Poison("oversize", key, chance.randbytes(OVERSIZE), headers(chance, "Accepted", "elsewhere-01")),
+            Poison("of an unknown type", key, b"", headers(chance, "Levitated", "elsewhere-01")),
+            Poison("impossible", key, opening.SerializeToString(), headers(chance, "Submitted", "intake-01")),
+            Poison("said by the wrong party", key, b"", headers(chance, "Decided", "x-9")),
+        ]
+    )
 
 
 def _brew(chance: Random) -> Sequence[Poison]:
@@ -71,20 +218,25 @@ def _consistent(what: str, fact: event.Submitted, chance: Random) -> Poison:
     return Poison(what, case_id.encode(), fact.SerializeToString(), _headers(chance, "Submitted", "intake-01"))
 
 
-def _pour(settings: Mapping[str, Any], messages: Sequence[Poison]) -> None:
-    """Write them to the topic; blocking. Raises RuntimeError where the broker does not take one."""
+def _pour(settings: Mapping[str, Any], messages: Sequence[Poison]) -> Sequence[tuple[int, int]]:
+    """Write them to the topic, and give their places; blocking. Raises RuntimeError where the broker takes one not."""
     errors: list[str] = []
+    places: list[tuple[int, int]] = []
 
     def delivered(error: KafkaError | None, message: Message) -> None:
         if error is not None:
             errors.append(error.str())
+        else:
+            places.append((message.partition() or 0, message.offset() or 0))
 
-    producer = Producer({**settings, "message.max.bytes": 2 * OVERSIZE})
+    # Where the bridges would put it: with the other records of its case.
+    producer = Producer({**settings, "message.max.bytes": 2 * OVERSIZE, "partitioner": "murmur2_random"})
     for each in messages:
         headers: list[Any] = [(name, text.encode()) for name, text in each.headers.items()]
         producer.produce(TOPIC, value=each.value, key=each.key or None, headers=headers, on_delivery=delivered)
     if producer.flush(FLUSH_SECONDS) or errors:
         raise RuntimeError(f"the broker did not take the poison: {errors}")
+    return places
 
 
 def _headers(chance: Random, name: str, origin: str) -> dict[str, str]:

@@ -2,17 +2,14 @@
 
 import asyncio
 import signal
-import sqlite3
-import time
 from collections.abc import Mapping
-from contextlib import closing
 
-from faults.injections.stage import LOOK_SECONDS, Injection, NotInjected, Stage
+from faults.injections.days import days_pass, status_of
+from faults.injections.stage import Injection, Stage, until
 from faults.mesh import SUBSYSTEMS
 
-FUSE_SECONDS = 30.0
+FUSE_SECONDS = 60.0
 """A crash point that is not passed for so long does not count."""
-BOOT_SECONDS = 4.0
 
 POINTS: Mapping[str, tuple[str, ...]] = {
     "before-commit": SUBSYSTEMS,
@@ -26,6 +23,7 @@ POINTS: Mapping[str, tuple[str, ...]] = {
     "during-shutdown": SUBSYSTEMS,
 }
 """Crash point -> the subsystems that pass it."""
+DAYS, TIMERS_SECONDS = 5, 3.0
 AT_START = ("during-migration",)
 MOST_PASSES = 12
 
@@ -67,14 +65,47 @@ def crashed(point: str, name: str) -> Injection:
             else stage.chance.randint(1, MOST_PASSES)
         )
         fuse.write_text(f"{point}:{passes}")
+        passed = fuse.with_suffix(".passed")
         try:
             await killed(name)(stage)
             pid = stage.mesh.pid(name)
             await _lit(stage, point, name, pid)
-            await _dead(stage, name, pid)
+            await until(passed.exists, FUSE_SECONDS, f"{name} does not come by {point}")
         finally:
-            fuse.unlink()
+            fuse.unlink(missing_ok=True)
+            passed.unlink(missing_ok=True)
         await stage.mesh.running(name, but=pid)
+
+    return inject
+
+
+def crashed_at_once(point: str) -> Injection:
+    """As above, in every subsystem that passes the point."""
+
+    async def inject(stage: Stage) -> None:
+        crashes = [crashed(point, name)(stage) for name in POINTS[point]]
+        for result in await asyncio.gather(*crashes, return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result
+
+    return inject
+
+
+def one_after_another(*injections: Injection) -> Injection:
+    """All of them, without a pause."""
+
+    async def inject(stage: Stage) -> None:
+        for injection in injections:
+            await injection(stage)
+
+    return inject
+
+
+def beside(*injections: Injection) -> Injection:
+    """All of them at the same time."""
+
+    async def inject(stage: Stage) -> None:
+        await asyncio.gather(*(injection(stage) for injection in injections))
 
     return inject
 
@@ -82,32 +113,14 @@ def crashed(point: str, name: str) -> Injection:
 async def _lit(stage: Stage, point: str, name: str, pid: int) -> None:
     """What it takes for a process to come by the point."""
     if point == "timer-due":
-        await _make_due(stage, name)
+        for _ in range(DAYS):  # whoever signs meanwhile takes the timer away
+            if stage.mesh.pid(name) == pid:
+                await days_pass(stage, name)
+                await asyncio.sleep(TIMERS_SECONDS)
     elif point == "during-shutdown":
-        await asyncio.sleep(BOOT_SECONDS)
+        await status_of(stage.mesh, name)
         if stage.mesh.pid(name) == pid:
             stage.mesh.signal(name, signal.SIGTERM)
-
-
-async def _make_due(stage: Stage, name: str) -> None:
-    """Days pass in no time: sign-in timers that wait are due now."""
-    end = time.monotonic() + FUSE_SECONDS
-    while time.monotonic() < end:
-        with closing(sqlite3.connect(stage.mesh.database(name), timeout=10)) as connection, connection:
-            moved = connection.execute(
-                "UPDATE timer SET due_at = ? WHERE name = 'sign-in'", (time.time_ns() // 1000,)
-            ).rowcount
-        if moved:
-            return
-        await asyncio.sleep(0.2)
-
-
-async def _dead(stage: Stage, name: str, pid: int) -> None:
-    end = time.monotonic() + FUSE_SECONDS
-    while stage.mesh.pid(name) == pid:
-        if time.monotonic() > end:
-            raise NotInjected(f"{name} did not come by in {FUSE_SECONDS:.0f} s")
-        await asyncio.sleep(LOOK_SECONDS)
 
 
 async def mesh_killed(stage: Stage) -> None:

@@ -37,16 +37,22 @@ class Case:
     desk: Desk
     cast: Cast
     case_id: str = ""
+    request: intake.SubmitApplicationRequest | None = None
+    """What is handed in; made when it is needed."""
     collaboration_id: str = ""
 
     # --- the applicant ---
 
     async def submit(self) -> None:
         """Return when the lead has it."""
-        request = application(self.desk, self.cast.items[self.desk.item], self.number)
+        request = self.request or self.application()
         voucher = await self.cast.caller.perform(TERMINAL, self.cast.terminal.submit_application, request)
         self.case_id = voucher.case_id
         await self.lead_is_told("Submitted")
+
+    def application(self) -> intake.SubmitApplicationRequest:
+        """A new one."""
+        return application(self.desk, self.cast.items[self.desk.item], self.number)
 
     async def withdraw(self) -> None:
         """Ask the lead to end it."""

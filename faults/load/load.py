@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count, cycle
@@ -23,6 +23,9 @@ from faults.load.durable import DurableLog
 from faults.load.parties import Receiver
 from ronghe.event.v1 import event_pb2
 
+EXTRA = 10_000_000
+"""The first of them."""
+
 
 @dataclass
 class Load:
@@ -30,12 +33,16 @@ class Load:
 
     cast: Cast
     chance: Random
+    given: DurableLog
+    """Of deliveries."""
     under_way: dict[int, str] = field(default_factory=dict)
     """Number of a case -> its course."""
     ended: Counter[str] = field(default_factory=Counter)
     """Course -> cases."""
     problems: Counter[str] = field(default_factory=Counter)
     last_end: float = field(default_factory=time.monotonic)
+    extra: Iterator[int] = field(default_factory=lambda: count(EXTRA))
+    """Numbers of cases that faults add."""
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _handled: set[str] = field(default_factory=set)
 
@@ -64,8 +71,12 @@ class Load:
         """At a desk that has rules to ask by, where the course asks."""
         asks = course.__name__ in ("asked", "recalled", "decided_meanwhile", "withdrawn_while_asked")
         desk = self.chance.choice([desk for desk in DESKS if desk.rules or not asks])
-        self.under_way[number] = course.__name__
-        self._spawn(self._play(Case(number, desk, self.cast), course))
+        self.begin(Case(number, desk, self.cast), course)
+
+    def begin(self, case: Case, course: Course) -> asyncio.Task[None]:
+        """Let a case go this way."""
+        self.under_way[case.number] = course.__name__
+        return self._spawn(self._play(case, course))
 
     async def _play(self, case: Case, course: Course) -> None:
         try:
@@ -95,10 +106,11 @@ class Load:
         else:
             self._spawn(route(self.cast, party.id, event_pb2.TaskHeld.FromString(event.fact.value)))
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
+        return task
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -112,7 +124,7 @@ async def load(addresses: Mapping[str, str], pki: Path, log: Path, seed: int) ->
     """All parties connected and listening, with their logs in the folder `log`."""
     with DurableLog(log / REQUESTS) as sent, DurableLog(log / DELIVERIES) as given:
         async with cast(addresses, pki, Caller(sent, Random(seed))) as everybody:
-            found = Load(everybody, Random(seed))
+            found = Load(everybody, Random(seed), given)
             listening = [asyncio.create_task(each.run()) for each in _receivers(everybody, given, found.told)]
             try:
                 yield found

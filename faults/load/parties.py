@@ -25,18 +25,20 @@ class Receiver:
     log: DurableLog
     told: Callable[[str, Event], None]
     """Called with the receiver's name and each event that it gets, repeats included."""
+    from_sequence: int = 0
+    """With what every session begins; 0: with what waits."""
 
     async def run(self) -> None:
         """Take what comes, until cancelled; a session that ends is opened again."""
         while True:
             try:
                 await self._session()
-            except RongheError:
+            except* RongheError:  # also one alone comes as a group: of the session and of what was taken from it
                 await asyncio.sleep(PAUSE_SECONDS)
 
     async def _session(self) -> None:
         async with asyncio.TaskGroup() as group:
-            async for item in self.client.inbox():
+            async for item in self.client.inbox(from_sequence=self.from_sequence):
                 group.create_task(self._take(item))
 
     async def _take(self, item: Item) -> None:

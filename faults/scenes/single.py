@@ -1,16 +1,44 @@
 """One process of each subsystem on SQLite, and one broker: what is broken, in which order."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from faults.injections.kafka import offsets_wiped, topic_recreated, topic_recreated_behind
+from faults.injections.kafka import (
+    disk_full,
+    kafka_down,
+    kafka_hangs,
+    log_dir_offline,
+    offsets_wiped,
+    restored,
+    segment_cut,
+    topic_recreated,
+    topic_recreated_behind,
+)
 from faults.injections.network import bad_network
-from faults.injections.poison import poisoned
-from faults.injections.processes import POINTS, crashed, killed, mesh_killed, stopped
+from faults.injections.poison import amid_poison, poisoned
+from faults.injections.processes import (
+    POINTS,
+    beside,
+    crashed,
+    crashed_at_once,
+    killed,
+    mesh_killed,
+    one_after_another,
+    stopped,
+)
 from faults.injections.stage import Fault, Scene
 from faults.mesh import PROCESSES, SUBSYSTEMS, single
 from faults.proxy import Network
+
+ALONE = "timer-due"
+LONG = "FULL"
+"""Environment variable: 1 lets Kafka hang for ten minutes as well."""
+
+
+QUICK_KAFKA = 3
+"""Of what happens to Kafka so much by chance: each is waited out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,56 +46,148 @@ class Amount:
     """How much of each."""
 
     kills: int
+    measured: int
+    """Of so many kills one is waited out."""
     crashes: int
-    kafka_stops: Sequence[float]
+    """At each point, at least."""
+    hangs: Sequence[tuple[float, int]]
+    """Seconds for which Kafka hangs, and how many kills of subsystems there are meanwhile."""
+    down: float
+    """Seconds without Kafka, for whatever reason."""
+    age: float
+    """Seconds by which the broker's restored data are older."""
     stops: float
     """Seconds for which each subsystem stands still."""
     network: float
     """Seconds for which the network is bad."""
+    poison: float
+    """Seconds for which there is poison among the rest."""
     others: int
     """Of each of the rest."""
 
 
-QUICK = Amount(kills=8, crashes=1, kafka_stops=(10,), stops=5, network=3, others=1)
-FULL = Amount(kills=200, crashes=10, kafka_stops=(10, 60, 180), stops=60, network=20, others=3)
+QUICK = Amount(
+    kills=4,
+    measured=4,
+    crashes=1,
+    hangs=((5, 0),),
+    down=2,
+    age=3,
+    stops=3,
+    network=2,
+    poison=3,
+    others=0,
+)
+FULL = Amount(
+    kills=120,
+    measured=20,
+    crashes=10,
+    hangs=((10, 4), (60, 20), (180, 60)),
+    down=10,
+    age=60,
+    stops=20,
+    network=8,
+    poison=20,
+    others=2,
+)
 
 
 def schedule(quick: bool, chance: Random) -> Sequence[Fault]:
     """The faults in their order: chosen by chance, the same for the same seed."""
     amount = QUICK if quick else FULL
-    faults = [_kill(PROCESSES[number % len(PROCESSES)], number) for number in range(amount.kills)]
-    for point, names in POINTS.items():
-        for number in range(amount.crashes):
-            name = names[number % len(names)] if amount.crashes > 1 else chance.choice(names)
-            faults.append(Fault(f"crash {point}", crashed(point, name)))
-    faults += [
-        Fault(f"Kafka stands still {seconds:.0f} s", stopped("kafka", seconds), measured=True)
-        for seconds in amount.kafka_stops
-    ]
+    kafka = _kafka(amount, chance)
+    if quick:
+        kafka = chance.sample(kafka, QUICK_KAFKA)
+    faults = [*_kills(amount), *_crashes(quick, amount, chance), *kafka, *_poison(amount, chance)]
+    faults.append(Fault("the whole mesh killed", mesh_killed, measured=not quick))
     for _ in range(amount.others):
-        faults.append(Fault("topic deleted and recreated", topic_recreated, measured=True))
-        behind = topic_recreated_behind(chance.choice(("governance", "department")))
-        faults.append(Fault("topic recreated behind a consumer", behind, measured=True))
-        faults.append(Fault("consumer offsets wiped", offsets_wiped, measured=True))
-        faults.append(Fault("the whole mesh killed", mesh_killed, measured=True))
-        faults.append(Fault("poison on the topic", poisoned, measured=True))
-        faults += [
-            Fault(
-                f"network {network.name.lower().replace('_', ' ')}", bad_network(network, amount.network), measured=True
-            )
-            for network in Network
-            if network is not Network.WHOLE
-        ]
-        name = chance.choice(SUBSYSTEMS)
-        faults.append(
-            Fault(f"a subsystem stands still {amount.stops:.0f} s", stopped(name, amount.stops), measured=True)
-        )
+        faults += _others(amount, chance)
     chance.shuffle(faults)
     return faults
 
 
-def _kill(name: str, number: int) -> Fault:
-    return Fault(f"kill -9 {name}", killed(name), measured=number % 8 < len(PROCESSES))
+def _kills(amount: Amount) -> Sequence[Fault]:
+    return [
+        Fault(f"kill -9 {name}", killed(name), measured=number % amount.measured == 0)
+        for number in range(amount.kills)
+        for name in [PROCESSES[number % len(PROCESSES)]]
+    ]
+
+
+def _crashes(quick: bool, amount: Amount, chance: Random) -> Sequence[Fault]:
+    """Of a point that several subsystems pass, all die at once; in the quick one, each dies at a point of its own."""
+    if quick:
+        return [_round(crashes) for crashes in _rounds(chance)]
+    return [
+        Fault(f"crash {point}, {len(names)} at once" if len(names) > 1 else f"crash {point}", crashed_at_once(point))
+        for point, names in POINTS.items()
+        for _ in range(-(-amount.crashes // len(names)))
+    ]
+
+
+def _rounds(chance: Random) -> Sequence[Mapping[str, str]]:
+    """Each point once, in few rounds: subsystem -> point."""
+    found: list[dict[str, str]] = []
+    for point, names in sorted(POINTS.items(), key=lambda each: len(each[1])):
+        free = [(crashes, name) for crashes in found for name in names if name not in crashes]
+        # While days pass, all must answer.
+        free = [(crashes, name) for crashes, name in free if ALONE not in crashes.values()]
+        if free:
+            crashes, name = chance.choice(free)
+            crashes[name] = point
+        else:
+            found.append({chance.choice(names): point})
+    return found
+
+
+def _round(crashes: Mapping[str, str]) -> Fault:
+    name = ", ".join(f"{point} in {name}" for name, point in crashes.items())
+    return Fault(f"crash {name}", beside(*(crashed(point, name) for name, point in crashes.items())))
+
+
+def _kafka(amount: Amount, chance: Random) -> Sequence[Fault]:
+    hangs = [*amount.hangs, *([(600.0, 0)] if os.environ.get(LONG) == "1" else [])]
+    faults = [_hang(seconds, kills, chance) for seconds, kills in hangs]
+    behind = topic_recreated_behind(chance.choice(("governance", "department")))
+    faults += [
+        Fault(f"Kafka is down for {amount.down:.0f} s", kafka_down(amount.down), measured=True),
+        Fault("Kafka's disk full", disk_full(amount.down), measured=True),
+        Fault("Kafka's data directory away", log_dir_offline(amount.down), measured=True),
+        Fault(f"Kafka's data of {amount.age:.0f} s ago", restored(amount.age), measured=True),
+        Fault("half of a partition's log cut off", segment_cut, measured=True),
+        Fault("topic deleted and recreated", topic_recreated, measured=True),
+        Fault("topic recreated behind a consumer", behind, measured=True),
+        Fault("consumer offsets wiped", offsets_wiped, measured=True),
+    ]
+    return faults
+
+
+def _hang(seconds: float, kills: int, chance: Random) -> Fault:
+    name = f"Kafka hangs for {seconds:.0f} s"
+    if not kills:
+        return Fault(name, kafka_hangs(seconds), measured=True, seconds=seconds + 120)
+    victims = one_after_another(*(killed(chance.choice(SUBSYSTEMS)) for _ in range(kills)))
+    injection = beside(kafka_hangs(seconds), victims)
+    return Fault(f"{name}, {kills} x kill -9 meanwhile", injection, measured=True, seconds=seconds + 300)
+
+
+def _poison(amount: Amount, chance: Random) -> Sequence[Fault]:
+    name = chance.choice(("governance", "department"))
+    amid = amid_poison(killed(name), amount.poison)
+    return [
+        Fault("poison of every kind", poisoned),
+        Fault("poison in a hundredth, and a kill -9", amid, measured=True),
+    ]
+
+
+def _others(amount: Amount, chance: Random) -> Sequence[Fault]:
+    faults = [
+        Fault(f"network {network.name.lower().replace('_', ' ')}", bad_network(network, amount.network), measured=True)
+        for network in Network
+        if network is not Network.WHOLE
+    ]
+    name, stop = chance.choice(SUBSYSTEMS), amount.stops
+    return [*faults, Fault(f"a subsystem stands still for {stop:.0f} s", stopped(name, stop), measured=True)]
 
 
 SCENE = Scene("single", single, schedule)

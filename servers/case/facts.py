@@ -7,12 +7,18 @@ from servers.case.fold import SaidByIntake, SaidByLead
 from servers.collaboration.facts import AskedByLead, CollaborationFact
 
 _BY_INTAKE = frozenset(fact.DESCRIPTOR.full_name for fact in get_args(SaidByIntake))
+_TO_INTAKE = frozenset(fact.DESCRIPTOR.full_name for fact in get_args(SaidByLead))
 _BY_LEAD = frozenset(fact.DESCRIPTOR.full_name for fact in get_args(SaidByLead | AskedByLead))
 # Of what a lead says, only this concerns an organ that another department server may serve.
 _FOR_COLLABORATORS = event.AnswerLate.DESCRIPTOR.full_name
 
 OF_COLLABORATION = frozenset(fact.DESCRIPTOR.full_name for fact in get_args(CollaborationFact))
 """What organs and centers say to one another about a case."""
+
+
+def is_said_by_lead(type_name: str) -> bool:
+    """Whether facts of this type go back to intake."""
+    return type_name in _TO_INTAKE
 
 
 def is_said_by_intake(type_name: str) -> bool:

@@ -34,6 +34,7 @@ from servers.kernel.subsystem import Subsystem
 from servers.law.calendar import Calendar
 from servers.observed import count_commits, observe_consumer, observe_kernel, observe_relay
 from servers.process import read_secret, share_the_interpreter, spare_the_collector, stopped
+from servers.restored import relearning
 from servers.rpc.paging import Pages
 from servers.rpc.server import serving
 from servers.settings import SubsystemSettings
@@ -53,8 +54,15 @@ async def main(settings: SubsystemSettings) -> None:
     view = CaseView(cases.table, cases.state)
     subsystem = Subsystem(settings.origin, streams, Path(__file__).parent / "migrations")
     async with (
-        telemetry(settings.origin, settings.spans, settings.sampling) as observed,
-        running(settings.database_url, subsystem, observed.spans, observe=count_commits(observed.metrics)) as kernel,
+        telemetry(settings.origin, settings.spans, settings.sampling, settings.process) as observed,
+        running(
+            settings.database_url,
+            subsystem,
+            observed.spans,
+            stepped=settings.stepped_clock,
+            observe=count_commits(observed.metrics),
+            prepare=relearning(settings, concerns_departments),
+        ) as kernel,
     ):
         relay = Relay(kernel, settings.kafka_access(), settings.bridge, observed.spans)
         consumer = KafkaConsumer(
@@ -63,6 +71,7 @@ async def main(settings: SubsystemSettings) -> None:
             settings=settings.bridge,
             spans=observed.spans,
             group=settings.origin,
+            instance=settings.process,
             origin=settings.origin,
             # What a lead says of its case concerns intake and the center.
             wanted=concerns_departments,

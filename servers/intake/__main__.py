@@ -13,6 +13,7 @@ from clients.telemetry.process import telemetry
 from ronghe.operations.v1.operations_service_pb2 import BRIDGE_INBOX_SOURCE
 from servers.audit.service import AuditServicer
 from servers.case.document_service import DocumentServicer
+from servers.case.facts import is_said_by_lead
 from servers.case.service import CaseServicer
 from servers.case.views import CaseView
 from servers.catalog.catalog import Catalog
@@ -29,6 +30,7 @@ from servers.kernel.operations import OperationsServicer
 from servers.kernel.subsystem import Subsystem
 from servers.observed import count_commits, observe_kernel
 from servers.process import read_secret, share_the_interpreter, spare_the_collector, stopped
+from servers.restored import relearning
 from servers.rpc.paging import Pages
 from servers.rpc.server import serving
 from servers.settings import SubsystemSettings
@@ -44,8 +46,15 @@ async def main(settings: SubsystemSettings) -> None:
     view = CaseView(rules.table, rules.state)
     subsystem = Subsystem(settings.origin, [rules], Path(__file__).parent / "migrations")
     async with (
-        telemetry(settings.origin, settings.spans, settings.sampling) as observed,
-        running(settings.database_url, subsystem, observed.spans, observe=count_commits(observed.metrics)) as kernel,
+        telemetry(settings.origin, settings.spans, settings.sampling, settings.process) as observed,
+        running(
+            settings.database_url,
+            subsystem,
+            observed.spans,
+            stepped=settings.stepped_clock,
+            observe=count_commits(observed.metrics),
+            prepare=relearning(settings, is_said_by_lead),
+        ) as kernel,
         SubsystemClient(settings.peer, settings.pki, identity) as governance,
     ):
         source = InboxSource(kernel, governance, settings.peer_origin, settings.bridge)

@@ -19,13 +19,14 @@ from clients.telemetry import SpanContext, format_traceparent
 from ronghe.error.v1.reason_pb2 import Reason
 from servers.kernel import journal, tables
 from servers.kernel.database import Database
-from servers.kernel.inbox import Acknowledgement, Item, Receiver
+from servers.kernel.inbox import Acknowledgement, Item, Receiver, void_acknowledgements
 from servers.kernel.statements import Statements
 from servers.kernel.stream import Caused, Facts, Refused, Scope, Stream, StreamKey
 from servers.kernel.subsystem import Subsystem
 from servers.kernel.times import from_micros, to_micros
 
 MAX_EVENT_BYTES = 256 * 1024
+NUMBERS_OF_AN_EPOCH = 1_000_000
 
 
 @dataclass(slots=True)
@@ -70,6 +71,8 @@ class Batch:
     statements: Statements
     subsystem: Subsystem
     now: datetime
+    recorded_at: datetime
+    """`now`, unless the journal's last row is later."""
     epoch: int
     position: int
     hash: bytes
@@ -91,6 +94,8 @@ class Batch:
     counters: dict[str, int] = field(default_factory=dict)
     parked: list[dict[str, Any]] = field(default_factory=list)
     raw_facts: list[dict[str, Any]] = field(default_factory=list)
+    originals: Mapping[str, Record] = field(default_factory=dict)
+    """By id: what this deployment said before it was restored from a backup. See relearning.py."""
 
     # --- reading ---
 
@@ -176,7 +181,7 @@ class Batch:
         wanted = set(names) - self.receivers.keys()
         self.receivers.update((name, Receiver()) for name in wanted)
         for row in self._found(self.statements.receivers, wanted):
-            self.receivers[row.name] = Receiver(row.last_sequence, row.session)
+            self.receivers[row.name] = Receiver(row.last_sequence, row.session, row.epoch)
 
     def _found(self, statement: str, keys: Collection[str]) -> Sequence[Row[Any]]:
         if not keys:
@@ -222,15 +227,19 @@ class Batch:
         """Count on, in this transaction."""
         value = self.counters.get(name)
         if value is None:
-            value = next((row.value for row in self._found(self.statements.counters, [name])), 0)
+            # Numbers of an earlier epoch may have been given out and forgotten.
+            first = (self.epoch - 1) * NUMBERS_OF_AN_EPOCH
+            value = max(first, next((row.value for row in self._found(self.statements.counters, [name])), 0))
         self.counters[name] = value + 1
         return value + 1
 
-    def open_session(self, name: str, session: str) -> None:
-        """From now on only this session may acknowledge."""
+    def open_session(self, name: str, session: str, epoch: int) -> None:
+        """From now on only this session may acknowledge; in a later epoch what was acknowledged before is void."""
         self.load_receivers([name])
-        self.receivers[name].session = session
-        self.receivers[name].changed = True
+        receiver = self.receivers[name]
+        if epoch > receiver.epoch:
+            void_acknowledgements(self.connection, name)
+        receiver.session, receiver.epoch, receiver.changed = session, max(epoch, receiver.epoch), True
 
     def acknowledge(self, said: Acknowledgement) -> None:
         """Take what a receiver says about items of its inbox; raises Refused."""
@@ -259,9 +268,11 @@ class Batch:
         records: list[Record] = []
         for given in facts:
             fact, led_to_it = with_causes(given, causes, records)
-            record = self._own_record(live, fact, led_to_it, scope)
-            others = self._others(record, live)
+            record = self._as_it_was(self._own_record(live, fact, led_to_it, scope))
             records.append(record)
+            if self.knows(record):
+                continue
+            others = self._others(record, live)
             self._take(record, call, started_at)
             self._evolve(live, record)
             self._meet(others, record, call, started_at)
@@ -296,13 +307,18 @@ class Batch:
             stream=str(live.key),
             version=live.version + 1,
             causes=causes,
-            recorded_at=self.now,
+            recorded_at=self.recorded_at,
             type=fact.DESCRIPTOR.full_name,
             body=body,
             fact=fact,
             arrival=Arrival.OWN,
             position=self._next_position(),
         )
+
+    def _as_it_was(self, record: Record) -> Record:
+        """What is said again after a restore is what was said: everybody else has that."""
+        original = self.originals.get(str(record.event_id))
+        return replace(original, position=record.position) if original else record
 
     def _next_position(self) -> int:
         return self.position + len(self.taken) + 1
@@ -329,6 +345,8 @@ class Batch:
         for live in lives:
             self._evolve(live, record)
         for live in lives:
+            if record.origin == self.subsystem.origin and record.stream == str(live.key):
+                continue  # its own word, learned again: it does not react to itself
             scope = self.scope_after(record.event_id, live.key)
             facts = live.rules.react(live.state, record, scope)
             self.append(live, facts, (record.event_id,), scope, call, started_at)
@@ -353,7 +371,7 @@ class Batch:
     def _write_journal(self) -> None:
         if not self.taken:
             return
-        taken_at = to_micros(self.now)
+        taken_at = to_micros(self.recorded_at)
         rows = []
         for taken in self.taken:
             call = format_traceparent(taken.call) if taken.call else None
@@ -421,7 +439,12 @@ class Batch:
         if self.deliveries:
             self._deliver()
         receivers = [
-            {"name": name, "last_sequence": receiver.last_sequence, "session": receiver.session}
+            {
+                "name": name,
+                "last_sequence": receiver.last_sequence,
+                "session": receiver.session,
+                "epoch": receiver.epoch,
+            }
             for name, receiver in self.receivers.items()
             if receiver.changed
         ]

@@ -16,16 +16,18 @@ from ronghe.party.v1.party_pb2 import Officer
 from servers.kernel import outbox, tables
 from servers.kernel.batch import Batch
 from servers.kernel.kernel import Kernel
+from servers.kernel.leases import Lease, Work
 from servers.kernel.signals import LOOK_SECONDS, wait
 from servers.kernel.statements import Statements
 from servers.kernel.stream import Refused
 from servers.kernel.times import to_micros, to_timestamp
 from servers.kernel.units import MoveCursors
 
-Work = Callable[[], Coroutine[Any, Any, None]]
 # Orders stand among the cursors: {} where there is none.
 PAUSED = "paused/"
 REPUBLISH = "republish/"
+# A second one beside them would publish everything twice, or take the other's inbox away. Consumers share a group.
+ALONE = (pb.BRIDGE_RELAY, pb.BRIDGE_INBOX_SOURCE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +46,18 @@ class Bridges:
         self._kernel = kernel
         self._works = works
         self._ordered = asyncio.Event()
+        # Nobody shares an SQLite database.
+        alone = () if kernel.database.is_sqlite else ALONE
+        self._leases = {bridge: Lease(kernel, name_of(bridge)) for bridge in works if bridge in alone}
 
     def running(self) -> Sequence[Coroutine[Any, Any, None]]:
         """What runs for as long as the process does."""
         return [self._keep(bridge, work) for bridge, work in self._works.items()]
+
+    @property
+    def standing_by(self) -> Sequence["pb.Bridge.ValueType"]:
+        """Those that another replica runs, or nobody."""
+        return [bridge for bridge, lease in self._leases.items() if not lease.is_held]
 
     def look(self) -> None:
         """There is a new order."""
@@ -69,7 +79,8 @@ class Bridges:
 
     async def _ended(self, work: Work, bridge: "pb.Bridge.ValueType") -> bool:
         """Whether the work ended by itself, rather than by an order."""
-        running = asyncio.create_task(work())
+        lease = self._leases.get(bridge)
+        running = asyncio.create_task(lease.run(work) if lease else work())
         ordered = asyncio.create_task(self._until(bridge, lambda orders: orders.is_paused or orders.is_set_back))
         try:
             await asyncio.wait({running, ordered}, return_when=asyncio.FIRST_COMPLETED)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, select, update
 
 from bridge.record import Record
 from ronghe.error.v1.reason_pb2 import Reason
@@ -104,12 +104,20 @@ def session_of(connection: Connection, receiver: str) -> str:
     return connection.scalar(select(tables.receiver.c.session).where(tables.receiver.c.name == receiver)) or ""
 
 
+def void_acknowledgements(connection: Connection, receiver: str) -> None:
+    """Give everything again."""
+    statement = update(tables.inbox).where(tables.inbox.c.receiver == receiver)
+    connection.execute(statement.values(acknowledged_at=None))
+
+
 @dataclass(slots=True)
 class Receiver:
     """How far an inbox is, and which session has it."""
 
     last_sequence: int = 0
     session: str = ""
+    epoch: int = 0
+    """Of its own record: what it acknowledged in an earlier one it has lost."""
     changed: bool = False
 
 

@@ -37,7 +37,7 @@ class InboxServicer:
         opening = await anext(requests, None)
         if opening is None or opening.WhichOneof("message") != "open":
             raise _not_open()
-        session = InboxSession(self._kernel, str(call.caller), opening.open.credit, opening.open.from_sequence)
+        session = InboxSession(self._kernel, str(call.caller), opening.open)
         await session.open()
         listening = asyncio.create_task(_listen(session, requests))
         try:
@@ -78,7 +78,7 @@ class InboxServicer:
         live = await self._kernel.read(lambda connection: inbox.session_of(connection, receiver))
         if live != FETCHING:
             self._kernel.sessions.end(receiver)
-            await self._kernel.open_session(receiver, FETCHING)
+            await self._kernel.open_session(receiver, FETCHING, epoch=0)
 
     async def _fetch(self, receiver: str, limit: int) -> list[Item]:
         now = to_micros(self._kernel.clock.now())

@@ -42,13 +42,14 @@ class _Unread:
 class InboxSession:
     """Gives each case's items one after another, as many cases at once as there is credit."""
 
-    def __init__(self, kernel: "Kernel", receiver: str, credit: int, from_sequence: int) -> None:
+    def __init__(self, kernel: "Kernel", receiver: str, opening: pb.OpenInboxRequest.Open) -> None:
         self.id = uuid4().hex
         self._kernel = kernel
         self._receiver = receiver
-        self._credit = credit
-        self._cursor = max(from_sequence - 1, 0)
-        self._read = inbox.replayed if from_sequence else inbox.waiting
+        self._epoch = opening.receiver_epoch
+        self._credit = opening.credit
+        self._cursor = max(opening.from_sequence - 1, 0)
+        self._read = inbox.replayed if opening.from_sequence else inbox.waiting
         self._cases: dict[str, deque[Item]] = defaultdict(deque)
         self._loaded = 0
         self._ready: deque[Item] = deque()
@@ -71,7 +72,7 @@ class InboxSession:
     async def open(self) -> None:
         """Take over from an older session, here or on another replica."""
         self._kernel.sessions.take_over(self._receiver, self)
-        await self._kernel.open_session(self._receiver, self.id)
+        await self._kernel.open_session(self._receiver, self.id, self._epoch)
 
     def fail(self, failure: Exception) -> None:
         """Let `messages` end with the failure."""
@@ -180,8 +181,8 @@ class InboxSession:
                 self._release(item)
 
     def _grow(self, items: Sequence[Item]) -> None:
-        """What comes right behind everything that was read need not be read."""
-        read_all = not self._more and not self._reading and items[0].sequence == self._cursor + 1
+        """What comes right behind everything that was read need not be read. No items: there may be some."""
+        read_all = not self._more and not self._reading and bool(items) and items[0].sequence == self._cursor + 1
         if read_all and self._loaded + len(items) <= self._credit + READ_AHEAD:
             self._receive(items)
         else:

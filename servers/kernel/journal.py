@@ -89,6 +89,13 @@ def of_case(connection: Connection, case_id: str) -> Sequence[Record]:
     return [to_record(row) for row in connection.execute(statement)]
 
 
+def known(connection: Connection, event_ids: Sequence[UUID]) -> set[tuple[str, str]]:
+    """Id and origin of those events that are here."""
+    columns = tables.journal.c
+    statement = select(columns.event_id, columns.origin).where(columns.event_id.in_([str(each) for each in event_ids]))
+    return {(row.event_id, row.origin) for row in connection.execute(statement)}
+
+
 def in_order_of_taking(connection: Connection, case_id: str, records: Sequence[Record]) -> list[Record]:
     """A case's records in the order in which its streams took them in.
 

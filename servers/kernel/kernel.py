@@ -2,9 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+import math
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Protocol, TypeVar, cast
 
 from google.protobuf.message import Message
@@ -18,7 +20,9 @@ from clients.telemetry import SpanContext, SpanSink
 from servers.kernel import journal, outbox, tables
 from servers.kernel.background import in_background
 from servers.kernel.checkpoints import checkpoints
-from servers.kernel.database import READERS, Database, is_outage
+from servers.kernel.clock import LegalClock, watched
+from servers.kernel.database import KEEPALIVE, READERS, Database, is_outage
+from servers.kernel.herald import Herald
 from servers.kernel.inbox import Acknowledgement
 from servers.kernel.inbox_session import Sessions
 from servers.kernel.late import LateFacts, Meet
@@ -29,12 +33,18 @@ from servers.kernel.signals import Signals
 from servers.kernel.spans import record_events
 from servers.kernel.subsystem import Subsystem
 from servers.kernel.timers import Timers
-from servers.kernel.times import Clock, SystemClock
-from servers.kernel.units import Absorb, Acknowledge, Change, Execute, Expire, MoveCursors, OpenSession, Unit
+from servers.kernel.times import MachineClock, SystemClock
+from servers.kernel.units import Absorb, Acknowledge, Change, Execute, Expire, MoveCursors, OpenSession, Relearn, Unit
 from servers.kernel.writer import Committed, Job, Writer
 
 R = TypeVar("R", bound=Message)
 T = TypeVar("T")
+
+
+# A database that stands still answers nobody, not even with an error. Whoever calls is told in time all the same: in
+# this share of the time he has, and so soon where he only reads.
+PATIENCE = 0.9
+READ_SECONDS = 4.0
 
 
 class CommandCall(Protocol):
@@ -60,7 +70,7 @@ class Kernel:
         self,
         database: Database,
         subsystem: Subsystem,
-        clock: Clock,
+        clock: LegalClock,
         spans: SpanSink,
         observe: Callable[[Committed], None],
     ) -> None:
@@ -72,12 +82,15 @@ class Kernel:
         self._loop = asyncio.get_running_loop()
         with database.reader.connect() as connection:
             head = connection.execute(select(tables.journal_head)).one()
+            clock.learn(connection)
         self.epoch: int = head.epoch
         self.signals = Signals(head.position)
         self._recent = Recent()
         self.sessions = Sessions()
         self.writer = Writer(database, subsystem, clock, self._on_commit)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
+        # Nobody shares an SQLite database.
+        self._herald = None if database.is_sqlite else Herald(database.url, self._heard, KEEPALIVE)
 
     # --- the door ---
 
@@ -87,7 +100,13 @@ class Kernel:
         Raises Refused, StoreUnavailable.
         """
         unit = Execute(command, call.caller, call.deadline, call.span)
-        return cast("R", await self._submit([unit], background=False))
+        patience = PATIENCE * (call.deadline - time.monotonic())
+        return cast("R", await _in_time(self._submit([unit], background=False), patience))
+
+    async def lacking(self, records: Sequence[Record]) -> Sequence[Record]:
+        """Those that the journal does not have. Raises StoreUnavailable."""
+        known = await self.read(lambda connection: journal.known(connection, [record.event_id for record in records]))
+        return [record for record in records if (str(record.event_id), record.origin) not in known]
 
     async def absorb(self, items: Sequence[Arrived | Undecodable], cursors: Sequence[Cursor]) -> None:
         """Take records in, and remember where to go on, in one transaction; durable when this returns.
@@ -96,6 +115,11 @@ class Kernel:
         """
         units: list[Unit] = [Absorb(item) for item in items]
         await self._submit([*units, MoveCursors(list(cursors))], background=True)
+
+    async def relearn(self, items: Sequence[Arrived | Undecodable], originals: Mapping[str, Record]) -> None:
+        """Take in what the topic has after a restore, own records too; `originals`: all of those, by id."""
+        self.writer.originals = originals
+        await self._submit([Relearn(item) for item in items], background=True)
 
     async def write(self, change: Callable[[Connection], T]) -> T:
         """Another change in a transaction of the writer; it must find out whether it can before it writes."""
@@ -115,15 +139,18 @@ class Kernel:
 
     async def read(self, query: Callable[[Connection], T]) -> T:
         """A short read on a reader thread. Raises StoreUnavailable."""
-        return await self._loop.run_in_executor(self._readers, self.read_here, query)
+        return await _in_time(self._loop.run_in_executor(self._readers, self.read_here, query), READ_SECONDS)
 
     async def acknowledge(self, said: Acknowledgement) -> None:
         """Store what a receiver says about items of its inbox. Raises Refused, StoreUnavailable."""
         await self._submit([Acknowledge(said)], background=True)
 
-    async def open_session(self, receiver: str, session: str) -> None:
-        """From now on only this session may acknowledge what the receiver gets. Raises StoreUnavailable."""
-        await self._submit([OpenSession(receiver, session)], background=True)
+    async def open_session(self, receiver: str, session: str, epoch: int) -> None:
+        """From now on only this session may acknowledge what the receiver gets. Raises StoreUnavailable.
+
+        `epoch`: of the receiver's own record; a greater one than before makes what it acknowledged void.
+        """
+        await self._submit([OpenSession(receiver, session, epoch)], background=True)
 
     def read_here(self, query: Callable[[Connection], T]) -> T:
         """A short read on the caller's own thread. Raises StoreUnavailable."""
@@ -144,18 +171,31 @@ class Kernel:
         """Called on the writer's thread."""
         record_events(self.spans, committed)
         self._observe(committed)
-        try:
+        if self._herald and committed.taken:
+            self._herald.tell(committed.position)
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self._loop.call_soon_threadsafe(self._committed, committed)
-        except RuntimeError:
-            return  # the loop is closed: nobody waits any more
+
+    def _heard(self, position: int) -> None:
+        """Called on the herald's thread."""
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self.signals.heard, position)
 
     def _committed(self, committed: Committed) -> None:
         self._recent.add([taken.record for taken in committed.taken])
         self.signals.committed(committed.position, committed.delivered)
 
+    def start(self) -> None:
+        """Begin to work."""
+        self.writer.start()
+        if self._herald:
+            self._herald.start()
+
     def stop(self) -> None:
         """Finish what waits, and end the threads."""
         self.writer.stop()
+        if self._herald:
+            self._herald.stop()
         self._readers.shutdown()
 
     # --- the journal, as the bridge sees it ---
@@ -198,25 +238,45 @@ class Kernel:
         )
 
 
+async def _in_time(answer: Awaitable[T], seconds: float) -> T:
+    """The answer. Raises StoreUnavailable where there is none in so many seconds: what becomes of it is not known."""
+    try:
+        async with asyncio.timeout(None if math.isinf(seconds) else seconds) as limit:
+            return await answer
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise StoreUnavailable("the database does not answer in time") from None
+
+
 @asynccontextmanager
 async def running(
     url: str,
     subsystem: Subsystem,
     spans: SpanSink,
     *,
-    clock: Clock | None = None,
+    clock: MachineClock | None = None,
+    stepped: bool = False,
     observe: Callable[[Committed], None] = lambda committed: None,
+    prepare: Callable[[Kernel], Awaitable[None]] | None = None,
 ) -> AsyncIterator[Kernel]:
-    """Bring the database to the newest schema and run the kernel on it; on leaving, finish what waits."""
+    """Bring the database to the newest schema and run the kernel on it; on leaving, finish what waits.
+
+    `stepped`: a simulation, whose clock operators may advance. Raises ClockAdvanced where they have, and this is none.
+    `prepare` comes before timers and everybody else.
+    """
     database = Database(url)
     await asyncio.to_thread(migrate, database, subsystem)
-    kernel = Kernel(database, subsystem, clock or SystemClock(), spans, observe)
-    kernel.writer.start()
+    legal = LegalClock(clock or SystemClock(), stepped=stepped)
+    kernel = Kernel(database, subsystem, legal, spans, observe)
+    kernel.start()
     late = LateFacts(kernel)
-    works = [Timers(kernel).run(), late.run()]
-    if database.is_sqlite:
-        works.append(checkpoints(str(database.url.database)))
     try:
+        if prepare is not None:
+            await prepare(kernel)
+        works = [Timers(kernel).run(), late.run(), watched(kernel)]
+        if database.is_sqlite:
+            works.append(checkpoints(str(database.url.database)))
         async with in_background(*works):
             await late.meet_all()
             yield kernel

@@ -18,6 +18,10 @@ def check_occurred_at(occurred_at: Timestamp, earliest: Timestamp, now: datetime
     """
     latest = Timestamp()
     latest.FromDatetime(now + CLOCK_TOLERANCE)
+    if earliest.ToNanoseconds() > latest.ToNanoseconds():
+        # Said by a clock that was set back since: what was right is not known, and nobody is to wait for that time.
+        earliest = Timestamp()
+        earliest.FromDatetime(now - CLOCK_TOLERANCE)
     is_time = 0 <= occurred_at.nanos < 1_000_000_000
     if is_time and earliest.ToNanoseconds() <= occurred_at.ToNanoseconds() <= latest.ToNanoseconds():
         return

@@ -53,6 +53,8 @@ class OperationsServicer:
             items_per_commit=writer.units / writer.commits if writer.commits else 0,
             dropped_spans=self._dropped_spans(),
             now=to_timestamp(to_micros(self._kernel.clock.now())),
+            clock=self._kernel.clock.shown(),
+            standing_by=self._bridges.standing_by,
         )
         status.MergeFrom(await self._kernel.read(_stored))
         self._describe(status)
@@ -121,6 +123,23 @@ class OperationsServicer:
     async def RepublishSince(self, request: pb.RepublishSinceRequest, call: Call) -> Message:  # noqa: N802
         """Let the relay publish again."""
         return await self._act(request, call, self._bridges.republish)
+
+    # --- the clock ---
+
+    async def ConfirmClock(self, request: pb.ConfirmClockRequest, call: Call) -> Message:  # noqa: N802
+        """Go by the machine's clock again; whoever says so says it by either time."""
+        clock = self._kernel.clock
+        act = Act(request, call.caller, call.deadline, clock.confirm, latest=lambda batch: clock.latest())
+        return await self._set_clock(act)
+
+    async def AdvanceClock(self, request: pb.AdvanceClockRequest, call: Call) -> Message:  # noqa: N802
+        """Let time pass in a simulation."""
+        return await self._set_clock(Act(request, call.caller, call.deadline, self._kernel.clock.advance))
+
+    async def _set_clock(self, act: Act) -> Message:
+        response = await self._operate(act)
+        await self._kernel.read(self._kernel.clock.learn)
+        return response
 
     async def ListOperatorActs(self, request: pb.ListOperatorActsRequest, call: Call) -> pb.ListOperatorActsResponse:  # noqa: N802
         """Newest first."""

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from google.protobuf.message import Message
@@ -33,6 +34,8 @@ class Act:
     do: Callable[[Batch, Any], Message]
     as_refusal: Callable[[Any, Exception], Exception] = lambda _, error: error
     """What the caller is told when the transaction cannot be written with what it has done."""
+    latest: Callable[[Batch], datetime] = lambda batch: batch.now
+    """It may not have happened much later."""
 
     @property
     def key(self) -> str:
@@ -63,7 +66,7 @@ class Act:
     def _done(self, batch: Batch) -> Message:
         taken = len(batch.taken)
         try:
-            check_occurred_at(self.command.occurred_at, Timestamp(), batch.now)
+            check_occurred_at(self.command.occurred_at, Timestamp(), self.latest(batch))
             response = self.do(batch, self.command)
         except Refused as refused:
             if len(batch.taken) == taken:

@@ -1,4 +1,4 @@
-"""Wake-ups inside one process: who waits for the journal to grow, or for something in an inbox."""
+"""Wake-ups: who waits for the journal to grow, or for something in an inbox."""
 
 import asyncio
 from collections import defaultdict
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from servers.kernel.inbox import Item
 
-# Another replica's commits are seen by looking; there is no wake-up across processes.
+# What another replica has committed is heard of, or seen by looking where it was not heard.
 LOOK_SECONDS = 1.0
 
 Grown = Callable[[Sequence[Item]], None]
@@ -30,6 +30,10 @@ class Signals:
             for grown in self._inboxes.get(name, ()):
                 grown(items)
 
+    def heard(self, position: int) -> None:
+        """Another replica has written, perhaps up to this position: everyone shall look."""
+        self.committed(position, dict.fromkeys(self._inboxes, ()))
+
     async def beyond(self, position: int) -> None:
         """Return when the journal is beyond the position, or when it is time to look."""
         if self.position <= position:
@@ -37,7 +41,7 @@ class Signals:
 
     @contextmanager
     def inbox(self, receiver: str, grown: Grown) -> Iterator[None]:
-        """Within the block `grown` is called with what the receiver gets, in order; another replica's is not told."""
+        """Within the block `grown` is called with what the receiver gets, in order; with nothing: look for yourself."""
         self._inboxes[receiver].add(grown)
         try:
             yield

@@ -12,10 +12,13 @@ class Statements:
 
     def __init__(self, database: Database, subsystem: Subsystem) -> None:
         self.lock_head = database.render(select(tables.journal_head).with_for_update())
+        self.taken_at = database.render(
+            select(tables.journal.c.taken_at).where(tables.journal.c.position == bindparam("position"))
+        )
         self.known_events = database.found(tables.journal, "event_id", "origin")
         self.requests = database.found(tables.request, "key", "digest", "positions")
         self.counters = database.found(tables.counter, "name", "value")
-        self.receivers = database.found(tables.receiver, "name", "last_sequence", "session")
+        self.receivers = database.found(tables.receiver, "name", "last_sequence", "session", "epoch")
         self.set_aside = database.found(tables.dead_letter, "case_id", "event_id", "origin", "digest", "settled_at")
         self.streams = {kind: StreamStatements(database, stream.table) for kind, stream in subsystem.streams.items()}
         self.insert_journal = database.insert(tables.journal)

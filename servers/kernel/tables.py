@@ -70,6 +70,7 @@ receiver = Table(
     Column("name", Text, primary_key=True),
     Column("last_sequence", BigInteger, nullable=False),
     Column("session", Text, nullable=False, comment="the live session; empty while there is none"),
+    Column("epoch", BigInteger, nullable=False, server_default="0", comment="of the receiver's own record"),
     sqlite_with_rowid=False,
 )
 

@@ -225,11 +225,41 @@ class Expire:
 
 
 @dataclass(eq=False)
+class Relearn(Absorb):
+    """One record from the topic after a restore: this deployment's own word as well.
+
+    What cannot be taken in is left to the consumer, which comes by it again.
+    """
+
+    def expects(self, batch: Batch) -> Iterable[StreamKey]:
+        """The streams it concerns, beginning with its own one where this deployment said it."""
+        record = self.record
+        if record is None:
+            return ()
+        keys = batch.subsystem.concerned(record)
+        if record.origin == batch.subsystem.origin:
+            kind, _, name = record.stream.partition("/")
+            own = StreamKey(kind, name, record.case_id)
+            keys = [own, *(key for key in keys if str(key) != record.stream)]
+        self._expected = keys
+        return self._expected
+
+    def apply(self, batch: Batch) -> None:
+        """Take it in, unless it is known."""
+        record, keys = self.record, self._expected
+        if record is None or batch.knows(record) or (record.fact is not None and not keys):
+            return
+        if record.origin == batch.subsystem.origin or not objection(batch, record, keys):
+            batch.take_in(record, keys, self.started_at)
+
+
+@dataclass(eq=False)
 class OpenSession:
     """A session takes an inbox over."""
 
     receiver: str
     session: str
+    epoch: int
 
     def expects(self, batch: Batch) -> Iterable[StreamKey]:
         """No stream."""
@@ -237,7 +267,7 @@ class OpenSession:
 
     def apply(self, batch: Batch) -> None:
         """Do it."""
-        batch.open_session(self.receiver, self.session)
+        batch.open_session(self.receiver, self.session, self.epoch)
 
     def fail(self, batch: Batch, error: Exception) -> object:
         """The receiver gets the error."""

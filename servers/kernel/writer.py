@@ -5,7 +5,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
 
 import structlog
 from sqlalchemy import Connection
@@ -13,6 +15,7 @@ from sqlalchemy import Connection
 from bridge.crash import crash_point
 from bridge.pacing import Pacer
 from bridge.ports import StoreUnavailable
+from bridge.record import Record
 from clients.faults import fault
 from ronghe.error.v1.reason_pb2 import Reason
 from servers.kernel.batch import Batch, Taken
@@ -21,13 +24,15 @@ from servers.kernel.inbox import Item
 from servers.kernel.statements import Statements
 from servers.kernel.stream import Refused, StreamKey
 from servers.kernel.subsystem import Subsystem
-from servers.kernel.times import Clock
+from servers.kernel.times import EPOCH, Clock, from_micros
 from servers.kernel.units import Absorb, Acknowledge, Execute, Unit
 
 log = structlog.get_logger()
 
 MAX_UNITS = 512
 MAX_WAITING_CALLS = 4_000
+# Further ones are refused: they would wait as long at least, and their callers would give up.
+LONGEST_WAIT_SECONDS = 3.0
 OUTAGE_PAUSE_SECONDS = 0.5
 
 
@@ -37,6 +42,7 @@ class Job:
 
     units: Sequence[Unit]
     future: "asyncio.Future[object]"
+    since: float = field(default_factory=time.monotonic)
 
 
 Works = Sequence[Sequence[Unit]]
@@ -56,6 +62,13 @@ class Committed:
     units: int
     finished_at: int
     """Nanoseconds since 1970."""
+
+
+class JournalTime(NamedTuple):
+    """When the row at a position was taken in."""
+
+    position: int
+    taken_at: datetime
 
 
 class UnitFailed(Exception):
@@ -88,6 +101,9 @@ class Writer:
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._pacer = Pacer()
+        self._last = JournalTime(0, EPOCH)
+        self.originals: Mapping[str, Record] = {}
+        """See Batch."""
         self.units = 0
         self.commits = 0
 
@@ -108,7 +124,7 @@ class Writer:
         with self._wake:
             if self._stopping:
                 raise Refused(Reason.REASON_SHUTTING_DOWN, "the server is shutting down: try again")
-            if not background and len(queue) >= MAX_WAITING_CALLS:
+            if not background and _is_full(queue):
                 raise Refused(Reason.REASON_OVERLOADED, f"{len(queue)} calls are waiting: try again later")
             queue.append(job)
             self._wake.notify()
@@ -173,20 +189,32 @@ class Writer:
             batch.write()
             crash_point("before-commit")
         crash_point("after-commit")
+        if batch.taken:
+            self._last = JournalTime(batch.position, batch.recorded_at)
         return results, self._committed(batch, sum(map(len, works)))
 
     def _open(self, connection: Connection) -> Batch:
         head = connection.exec_driver_sql(self.statements.lock_head).one()
+        now = self._clock.now()
         return Batch(
             connection=connection,
             database=self._database,
             statements=self.statements,
             subsystem=self._subsystem,
-            now=self._clock.now(),
+            now=now,
+            recorded_at=max(now, self._taken_at(connection, head.position)),
             epoch=head.epoch,
             position=head.position,
             hash=head.hash,
+            originals=self.originals,
         )
+
+    def _taken_at(self, connection: Connection, position: int) -> datetime:
+        """When the journal's last row was taken in: times do not go back there, whatever becomes of the clock."""
+        if self._last.position != position:
+            taken_at = connection.exec_driver_sql(self.statements.taken_at, {"position": position}).scalar()
+            self._last = JournalTime(position, from_micros(taken_at or 0))
+        return self._last.taken_at
 
     def _prefetch(self, batch: Batch, units: Sequence[Unit]) -> None:
         records = [unit.record for unit in units if isinstance(unit, Absorb) and unit.record]
@@ -233,6 +261,13 @@ class Writer:
             if is_outage(error):
                 return self._pause(error)
             return error if failed else self._narrow(units, error)
+
+
+def _is_full(calls: deque[Job]) -> bool:
+    """By their number, or by how long the first of them has waited."""
+    if not calls:
+        return False
+    return len(calls) >= MAX_WAITING_CALLS or time.monotonic() - calls[0].since > LONGEST_WAIT_SECONDS
 
 
 def _log_failed(unit: Unit, error: Exception) -> None:

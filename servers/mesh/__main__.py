@@ -19,7 +19,7 @@ def main() -> int:
     """Serve until SIGTERM or Ctrl-C; 1 when the mesh cannot start."""
     arguments = _arguments()
     try:
-        settings = load_settings(arguments.data, arguments.port_base)
+        settings = load_settings(**vars(arguments))
         configure_logging("mesh", settings.data / "log" / "mesh.log")
         asyncio.run(_serve(settings))
     except MeshError as error:
@@ -56,7 +56,7 @@ def _say(text: str) -> None:
 def _welcome(settings: MeshSettings) -> str:
     data = settings.data
     endpoints = endpoints_file(data).read_text()
-    intake = json.loads(endpoints)["intake"]["address"]
+    intake = json.loads(endpoints)["intake"]["address"].partition(",")[0]
     certificate = data / "pki" / OPERATOR.kind / OPERATOR.id
     return (
         f"ronghe is up, data in {data}\n{endpoints}"
@@ -70,6 +70,14 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="ronghe up", description="Start the mesh on this machine.")
     parser.add_argument("--data", type=Path, help="data directory (.ronghe)")
     parser.add_argument("--port-base", type=int, help="first port of the mesh (7100); 0 for any free ports")
+    parser.add_argument(
+        "--stepped-clock", action="store_true", default=None, help="a simulation: operators may advance the clock"
+    )
+    parser.add_argument(
+        "--database", help="URL of a PostgreSQL server, postgresql://USER:PASSWORD@HOST:PORT; SQLite files without"
+    )
+    parser.add_argument("--replicas", type=int, help="processes of each subsystem (1); more share a PostgreSQL server")
+    parser.add_argument("--brokers", type=int, help="Kafka brokers (1); three survive the loss of one")
     return parser.parse_args()
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from servers.mesh.errors import MeshError
 from servers.mesh.ports import Ports
@@ -58,13 +59,21 @@ def announced(data: Path, ports: Ports, keepers: Mapping[str, Keeper]) -> Iterat
 
 
 def endpoints_file(data: Path) -> Path:
-    """There while a mesh runs: name -> address ("127.0.0.1:7101") and pid."""
+    """There while a mesh runs: name -> address ("127.0.0.1:7101") and pid.
+
+    Of several replicas: all their addresses, separated by commas, the first one's pid, and `pids`, address -> pid.
+    """
     return data / "run" / "endpoints.json"
 
 
 def _write_endpoints(path: Path, ports: Ports, keepers: Mapping[str, Keeper]) -> None:
     path.parent.mkdir(exist_ok=True)
-    found = {name: {"address": ports.address(name), "pid": keeper.pid} for name, keeper in keepers.items()}
+    found: dict[str, dict[str, Any]] = {}
+    for key, keeper in keepers.items():
+        name, _, replica = key.partition("/")
+        entry = found.setdefault(name, {"address": ports.addresses(name), "pid": keeper.pid})
+        if "," in entry["address"]:
+            entry.setdefault("pids", {})[ports.address(name, int(replica or 1))] = keeper.pid
     new = path.with_suffix(".new")
     new.write_text(json.dumps(found, indent=2) + "\n")
     new.rename(path)

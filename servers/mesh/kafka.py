@@ -1,8 +1,9 @@
-"""A real single-node Apache Kafka as a child process: TLS, client certificates, and only services may read or write."""
+"""A real Apache Kafka as child processes, one or three: TLS, client certificates, only services read or write."""
 
 import base64
 import subprocess
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,10 +21,10 @@ SERVICES = ("intake-01", "governance-01", "department-01")
 # that takes 9 s.
 PROPERTIES = """\
 process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:{controller}
+node.id={number}
+controller.quorum.voters={voters}
 listeners=BROKER://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=BROKER://127.0.0.1:{port}
+advertised.listeners=BROKER://{route}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=BROKER
 listener.security.protocol.map=BROKER:SSL,CONTROLLER:SSL
@@ -39,12 +40,12 @@ super.users={users}
 log.dirs={data}
 auto.create.topics.enable=false
 offsets.topic.num.partitions=4
-offsets.topic.replication.factor=1
+offsets.topic.replication.factor={copies}
 transaction.state.log.num.partitions=2
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
+transaction.state.log.replication.factor={copies}
+transaction.state.log.min.isr={least}
+share.coordinator.state.topic.replication.factor={copies}
+share.coordinator.state.topic.min.isr={least}
 group.initial.rebalance.delay.ms=0
 num.network.threads=1
 num.io.threads=2
@@ -62,6 +63,14 @@ class Broker:
     folder: Path
     port: int
     controller_port: int
+    route: str = ""
+    """Address that it tells clients to come back to, where that is not its own."""
+    number: int = 1
+    """Which of the cluster's brokers it is."""
+    controllers: Sequence[int] = ()
+    """Controller ports of all, where there are several."""
+    cluster: str = ""
+    """Id of the cluster that it joins, where it is not the first."""
 
     @property
     def address(self) -> str:
@@ -82,7 +91,12 @@ class Broker:
         path.write_text(
             PROPERTIES.format(
                 port=self.port,
+                route=self.route or self.address,
+                number=self.number,
                 controller=self.controller_port,
+                voters=",".join(f"{number}@127.0.0.1:{port}" for number, port in enumerate(self._voters, 1)),
+                copies=len(self._voters),
+                least=least_in_sync(len(self._voters)),
                 keystore=authority.issue_broker().resolve(),
                 authority=(authority.folder / "ca.pem").resolve(),
                 users=";".join(["User:CN=broker", *(f"User:CN=service/{name}" for name in SERVICES)]),
@@ -91,15 +105,29 @@ class Broker:
         )
         return path
 
+    @property
+    def _voters(self) -> Sequence[int]:
+        return self.controllers or [self.controller_port]
+
+    def cluster_id(self) -> str:
+        """Of the cluster that it belongs to, once it is prepared."""
+        lines = (self.folder / "data" / "meta.properties").read_text().splitlines()
+        return next(line.partition("=")[2] for line in lines if line.startswith("cluster.id="))
+
     def _format(self, java: str, jars: str, properties: Path) -> None:
         # With a zero bit in front: an id that began with "-" would be taken for an option.
-        cluster = base64.urlsafe_b64encode((uuid.uuid4().int >> 1).to_bytes(16)).decode().rstrip("=")
+        cluster = self.cluster or base64.urlsafe_b64encode((uuid.uuid4().int >> 1).to_bytes(16)).decode().rstrip("=")
         tool = [java, LOGGING, "-cp", jars, "kafka.tools.StorageTool"]
         command = [*tool, "format", "-t", cluster, "-c", str(properties)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         if done.returncode != 0:
             lines = (done.stderr or done.stdout).strip().splitlines() or ["no reason given"]
             raise MeshError(f"Kafka's data directory {self.folder} cannot be formatted: {lines[-1]}")
+
+
+def least_in_sync(brokers: int) -> int:
+    """How many must have a record before it counts: of three all but one."""
+    return max(1, brokers - 1)
 
 
 def access(address: str, pki: Path, service: str) -> KafkaAccess:

@@ -2,13 +2,15 @@
 
 import os
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from servers.mesh.errors import MeshError
+from servers.mesh.ports import MOST_BROKERS, MOST_REPLICAS
 
 PREFIX = "RONGHE_MESH_"
 
@@ -22,13 +24,29 @@ class MeshSettings(BaseSettings):
     port_base: int = Field(default=7100, ge=0, le=65400, description="intake +1 ...; 0 for any free ports")
     intakes: tuple[str, ...] = Field(default=("yukuaiban",), description="intake systems to make certificates for")
     sampling: float = Field(default=1.0, ge=0, le=1, description="share of cases that are traced")
+    database: str = Field(default="", description="URL of a PostgreSQL server, a database a subsystem; empty: files")
+    replicas: int = Field(default=1, ge=1, le=MOST_REPLICAS, description="processes of each subsystem")
+    brokers: int = Field(default=1, ge=1, le=MOST_BROKERS, description="Kafka brokers: three survive the loss of one")
+    routes: Mapping[str, str] = Field(
+        default={}, description="addresses by which the others reach kafka, intake, governance, where not directly"
+    )
+    sources: Mapping[str, Path] = Field(
+        default={}, description="folders of ronghe's source by subsystem, where it is not to be run from this one"
+    )
+    stepped_clock: bool = Field(default=False, description="a simulation: operators may advance the clock")
     longest_pause: float = Field(default=30.0, gt=0, description="seconds before what keeps dying is restarted")
 
+    @model_validator(mode="after")
+    def _replicas_share(self) -> Self:
+        if self.replicas > 1 and not self.database:
+            raise ValueError("replicas share a database: name a PostgreSQL server with --database")
+        return self
 
-def load_settings(data: Path | None, port_base: int | None) -> MeshSettings:
-    """The settings in force; raises MeshError for one that is unknown or out of range."""
+
+def load_settings(data: Path | None, port_base: int | None, **others: Any) -> MeshSettings:
+    """The settings in force, these before all; None leaves one unsaid. Raises MeshError for an impossible one."""
     _check_variables()
-    line: dict[str, Any] = {"data": data, "port_base": port_base}
+    line: dict[str, Any] = {"data": data, "port_base": port_base, **others}
     try:
         said = MeshSettings(**{name: value for name, value in line.items() if value is not None})
         file = _file(said.data / "settings.toml")
@@ -37,7 +55,8 @@ def load_settings(data: Path | None, port_base: int | None) -> MeshSettings:
         raise MeshError(f"a setting will not do: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
-        raise MeshError(f"the setting {'.'.join(map(str, first['loc']))} will not do: {first['msg']}") from error
+        where = f"the setting {'.'.join(map(str, first['loc']))} will" if first["loc"] else "these settings will"
+        raise MeshError(f"{where} not do: {first['msg']}") from error
 
 
 def _check_variables() -> None:

@@ -1,6 +1,7 @@
 """Starts the whole mesh on one machine, and serves until it is told to stop."""
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -15,15 +16,15 @@ from clients.channel import open_channel
 from clients.credentials import Credentials, CredentialsError
 from clients.identity import Identity
 from servers.catalog.catalog import Catalog
+from servers.mesh.databases import database_url, make_databases
 from servers.mesh.errors import MeshError
 from servers.mesh.folder import announced, check_room, locked
-from servers.mesh.kafka import SERVICES, Broker, access
+from servers.mesh.kafka import SERVICES, Broker, access, least_in_sync
 from servers.mesh.pki import Authority, issue_all, secret_file
-from servers.mesh.ports import Ports
+from servers.mesh.ports import SUBSYSTEMS, Ports
 from servers.mesh.settings import MeshSettings
 from servers.mesh.supervisor import Child, Keeper
 
-SUBSYSTEMS = ("intake", "governance", "department")
 OPERATOR = Identity("operator", "local")
 AUDITOR = Identity("auditor", "local")
 
@@ -34,7 +35,7 @@ async def mesh(settings: MeshSettings) -> AsyncIterator[Mapping[str, Keeper]]:
     data = settings.data
     with locked(data):
         check_room(data)
-        ports = Ports.choose(settings.port_base)
+        ports = Ports.choose(settings.port_base, settings.replicas, settings.brokers)
         authority = _authority(settings)
         keepers: dict[str, Keeper] = {}
         try:
@@ -43,14 +44,30 @@ async def mesh(settings: MeshSettings) -> AsyncIterator[Mapping[str, Keeper]]:
             with announced(data, ports, keepers):
                 yield keepers
         finally:
-            await asyncio.gather(*(keepers[name].stop() for name in SUBSYSTEMS if name in keepers))
-            if "kafka" in keepers:
-                await keepers["kafka"].stop()
+            brokers = [keeper for name, keeper in keepers.items() if name.startswith("kafka")]
+            await asyncio.gather(*(keeper.stop() for keeper in keepers.values() if keeper not in brokers))
+            await asyncio.gather(*(keeper.stop() for keeper in brokers))
 
 
 async def _start_kafka(settings: MeshSettings, ports: Ports, authority: Authority, keepers: dict[str, Keeper]) -> None:
-    broker = Broker(settings.data / "kafka", ports.kafka, ports.controller)
-    command = await asyncio.to_thread(broker.prepare, authority)
+    controllers = [ports.controller, *(controller for _, controller in ports.brokers)]
+    route = settings.routes.get("kafka", "")
+    first = Broker(settings.data / "kafka", ports.kafka, ports.controller, route, controllers=controllers)
+    commands = {"kafka": (first, await asyncio.to_thread(first.prepare, authority))}
+    for number, (port, controller) in enumerate(ports.brokers, 2):
+        folder = settings.data / f"kafka-{number}"
+        other = Broker(folder, port, controller, "", number, controllers, first.cluster_id())
+        commands[_key("kafka", number)] = other, await asyncio.to_thread(other.prepare, authority)
+    for key, (broker, command) in commands.items():
+        child = _broker(broker, command, settings, authority)
+        keepers[key] = Keeper(child, settings.longest_pause)
+    # Together: one alone is no quorum.
+    await asyncio.gather(*(keepers[key].start() for key in commands))
+    admin = Admin(access(ports.addresses("kafka"), authority.folder, SERVICES[1]))
+    await asyncio.to_thread(_ensure_topic, admin, settings.brokers)
+
+
+def _broker(broker: Broker, command: list[str], settings: MeshSettings, authority: Authority) -> Child:
     admin = Admin(access(broker.address, authority.folder, SERVICES[1]))
 
     async def is_ready() -> bool:
@@ -60,15 +77,13 @@ async def _start_kafka(settings: MeshSettings, ports: Ports, authority: Authorit
             return False
         return True
 
-    child = Child("kafka", command, {}, settings.data / "log" / "kafka.log", is_ready)
-    keepers["kafka"] = Keeper(child, settings.longest_pause)
-    await keepers["kafka"].start()
-    await asyncio.to_thread(_ensure_topic, admin)
+    return Child(broker.folder.name, command, {}, settings.data / "log" / f"{broker.folder.name}.log", is_ready)
 
 
-def _ensure_topic(admin: Admin) -> None:
+def _ensure_topic(admin: Admin, brokers: int) -> None:
+    config = {"retention.ms": str(RETENTION_MS), "min.insync.replicas": str(least_in_sync(brokers))}
     try:
-        admin.ensure_topic(BridgeSettings(), 1, {"retention.ms": str(RETENTION_MS)})
+        admin.ensure_topic(BridgeSettings(), brokers, config)
     except KafkaUnavailable as error:
         raise MeshError(f"Kafka cannot make its topic: {error}") from error
 
@@ -78,31 +93,50 @@ async def _start_subsystems(settings: MeshSettings, ports: Ports, keepers: dict[
         operator = Credentials.load(settings.data / "pki", OPERATOR)
     except CredentialsError as error:
         raise MeshError(f"{error}; delete {settings.data / 'pki'} to have all made anew") from error
-    for name in SUBSYSTEMS:
-        keepers[name] = Keeper(_subsystem(name, settings, ports, operator), settings.longest_pause)
-    await asyncio.gather(*(keepers[name].start() for name in SUBSYSTEMS))
+    await asyncio.to_thread(make_databases, settings.database, settings.data.resolve(), SUBSYSTEMS)
+    # One row of replicas after the other: a start takes a core for some seconds.
+    for replica in range(1, settings.replicas + 1):
+        row = {_key(name, replica): _subsystem(name, replica, settings, ports, operator) for name in SUBSYSTEMS}
+        keepers.update((key, Keeper(child, settings.longest_pause)) for key, child in row.items())
+        await asyncio.gather(*(keepers[key].start() for key in row))
 
 
-def _subsystem(name: str, settings: MeshSettings, ports: Ports, operator: Credentials) -> Child:
+def _key(name: str, replica: int) -> str:
+    """What a process is called among the keepers: "intake", "intake/2"."""
+    return name if replica == 1 else f"{name}/{replica}"
+
+
+def _subsystem(name: str, replica: int, settings: MeshSettings, ports: Ports, operator: Credentials) -> Child:
     data = settings.data.resolve()
     peer = {"intake": "governance", "governance": "intake"}.get(name, "")
-    (data / "db").mkdir(exist_ok=True)
+    file = name if replica == 1 else f"{name}-{replica}"
     environment = {
         "RONGHE_ORIGIN": f"{name}-01",
-        "RONGHE_DATABASE_URL": f"sqlite:///{data / 'db' / name}.db",
-        "RONGHE_LISTEN": ports.address(name),
+        "RONGHE_INSTANCE": f"{name}-01" if replica == 1 else f"{name}-01-{replica}",
+        "RONGHE_DATABASE_URL": database_url(settings.database, data, name),
+        "RONGHE_LISTEN": ports.address(name, replica),
         "RONGHE_PKI": str(data / "pki"),
         "RONGHE_SECRET": str(secret_file(data / "pki", f"{name}-01")),
-        "RONGHE_PEER": ports.address(peer) if peer else "",
+        "RONGHE_PEER": _route(settings, ports, peer) if peer else "",
         "RONGHE_PEER_ORIGIN": f"{peer}-01" if peer else "",
-        "RONGHE_KAFKA": "" if name == "intake" else ports.address("kafka"),
+        "RONGHE_KAFKA": _route(settings, ports, "kafka"),
         "RONGHE_SPANS": str(data / "spans"),
-        "RONGHE_LOG": str(data / "log" / f"{name}.log"),
+        "RONGHE_LOG": str(data / "log" / f"{file}.log"),
         "RONGHE_SAMPLING": str(settings.sampling),
+        "RONGHE_STEPPED_CLOCK": str(settings.stepped_clock),
     }
     command = [sys.executable, "-m", f"servers.{name}"]
-    is_ready = _Probe(ports.address(name), operator).is_serving
-    return Child(name, command, environment, data / "log" / f"{name}.log", is_ready)
+    source = settings.sources.get(name)
+    if source is not None:
+        environment["PYTHONPATH"] = os.pathsep.join(map(str, (source, source / "proto")))
+        command.insert(1, "-P")  # and from nowhere else, such as the working directory
+    is_ready = _Probe(ports.address(name, replica), operator).is_serving
+    return Child(file, command, environment, data / "log" / f"{file}.log", is_ready)
+
+
+def _route(settings: MeshSettings, ports: Ports, name: str) -> str:
+    """By which the other processes reach this one."""
+    return settings.routes.get(name, ports.addresses(name))
 
 
 @dataclass(frozen=True, slots=True)

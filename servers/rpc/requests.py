@@ -1,7 +1,7 @@
 """The messages of a streaming call, as its servicer sees them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -10,9 +10,12 @@ T = TypeVar("T")
 class Requests(Generic[T]):
     """Ends when the client has sent its last message, or when the server closes: the servicer finishes and returns."""
 
-    def __init__(self, bodies: AsyncIterator[bytes], parse: Callable[[bytes], T]) -> None:
+    def __init__(
+        self, bodies: AsyncIterator[bytes], parse: Callable[[bytes], T], may_go_on: Callable[[], Awaitable[None]]
+    ) -> None:
         self._bodies = bodies
         self._parse = parse
+        self._may_go_on = may_go_on
         self._reading: asyncio.Future[bytes] | None = None
         self.cut_short = False
 
@@ -29,6 +32,7 @@ class Requests(Generic[T]):
             if self.cut_short and not _is_cancelled():
                 raise StopAsyncIteration from None
             raise
+        await self._may_go_on()
         return self._parse(body)
 
     def cut(self) -> None:

@@ -12,10 +12,12 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from clients.credentials import Credentials
+from clients.renewal import RenewingChannel
 from clients.telemetry import SpanSink
 from ronghe.error.v1.reason_pb2 import Reason
 from servers.kernel.stream import Refused
 from servers.rpc.describing import Descriptors
+from servers.rpc.door import Door
 from servers.rpc.errors import abort
 from servers.rpc.overload import Admission
 from servers.rpc.validation import MAX_BODY
@@ -25,7 +27,8 @@ from servers.rpc.wrapper import Handler, Observer, Servicer, Wrapper
 MAX_MESSAGE = 4 * MAX_BODY
 # As above; here grpc answers a bare CANCELLED.
 MAX_PENDING = 20_000
-FLUSH = 0.5
+# Calls that have come, and that a busy process has not refused yet. It takes as long as there are any.
+FLUSH = 3.0
 
 OPTIONS = (
     ("grpc.max_receive_message_length", MAX_MESSAGE),
@@ -33,6 +36,9 @@ OPTIONS = (
     ("grpc.server.max_pending_requests", MAX_PENDING),
     ("grpc.server.max_pending_requests_hard_limit", 2 * MAX_PENDING),
     ("grpc.so_reuseport", 0),
+    # What a stream may send before it is read: more would wait here, and not at its sender.
+    ("grpc.http2.lookahead_bytes", 64 * 1024),
+    ("grpc.http2.bdp_probe", 0),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
@@ -80,7 +86,8 @@ async def serving(
     Then: NOT_SERVING; new calls are refused with SHUTTING_DOWN; streams end; calls in progress get their grace.
     """
     calls, streams = Admission(limits.calls), Admission(limits.streams)
-    wrapper = Wrapper(credentials.domain, calls, streams, spans, observe)
+    door = Door()
+    wrapper = Wrapper(credentials.domain, door, calls, streams, spans, observe)
     checks = health.aio.HealthServicer()
     server = grpc.aio.server(options=OPTIONS)
     _register(server, servicers, wrapper, checks)
@@ -88,9 +95,12 @@ async def serving(
     await server.start()
     await _announce(checks, servicers)
     log.info("rpc.serving", port=port, services=[servicer.service.full_name for servicer in servicers])
+    watching = asyncio.create_task(_watch(door, f"{listen.rpartition(':')[0]}:{port}", credentials))
     try:
         yield Serving(port)
     finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
         await checks.enter_graceful_shutdown()
         wrapper.close()
         await _drain((calls, streams), limits.grace)
@@ -122,6 +132,13 @@ async def _drain(admissions: Sequence[Admission], grace: float) -> None:
                 await admission.idle()
     except TimeoutError:
         log.warning("rpc.grace_passed", in_progress=sum(admission.in_progress for admission in admissions))
+
+
+async def _watch(door: Door, address: str, credentials: Credentials) -> None:
+    async with RenewingChannel(address, credentials) as channel:
+        await channel.channel_ready()
+        stub = health_pb2_grpc.HealthStub(channel)
+        await door.watch(lambda: stub.Check(health_pb2.HealthCheckRequest()))
 
 
 def _server_credentials(credentials: Credentials) -> grpc.ServerCredentials:

@@ -19,6 +19,7 @@ from ronghe.error.v1.reason_pb2 import Reason
 from servers.kernel.stream import Refused
 from servers.rpc.access import Rule, method_name, rule_of
 from servers.rpc.call import Call
+from servers.rpc.door import Door
 from servers.rpc.errors import abort, code_of
 from servers.rpc.identity import caller_of
 from servers.rpc.overload import Admission, shutting_down
@@ -76,8 +77,11 @@ class Method:
 class Wrapper:
     """Makes grpc handlers of servicers; `domain` is the trust domain of the callers' certificates."""
 
-    def __init__(self, domain: str, calls: Admission, streams: Admission, spans: SpanSink, observe: Observer) -> None:
+    def __init__(
+        self, domain: str, door: Door, calls: Admission, streams: Admission, spans: SpanSink, observe: Observer
+    ) -> None:
         self._domain = domain
+        self._door = door
         self._calls = calls
         self._streams = streams
         self._spans = spans
@@ -109,6 +113,7 @@ class Wrapper:
     def _unary(self, method: Method) -> Callable[..., Any]:
         async def answer(body: bytes, context: Context) -> Message:
             async def work(call: Call) -> Message:
+                self._door.enter()
                 response: Message = await method.function(method.read(body), call)
                 return response
 
@@ -136,7 +141,7 @@ class Wrapper:
 
     @asynccontextmanager
     async def _requests(self, method: Method, bodies: AsyncIterator[bytes]) -> AsyncIterator[Requests[Message]]:
-        requests = Requests(bodies, method.read)
+        requests = Requests(bodies, method.read, self._door.quiet)
         self._open.add(requests)
         try:
             yield requests

@@ -41,7 +41,7 @@ SUBSYSTEMS = ("intake", "governance", "department")
 COMMANDS = {name: f"servers.{name}" for name in SUBSYSTEMS} | {"kafka": "kafka.Kafka"}
 OPERATOR, AUDITOR = Identity("operator", "local"), Identity("auditor", "local")
 TERMINAL, INTAKE = Identity("terminal", "yukuaiban"), Identity("intake", "yukuaiban")
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 PATIENCE = 40.0
 
 # What intake says itself in a case; the lead's facts come from the plan.

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from clients.identity import Identity
@@ -152,6 +153,8 @@ OPERATIONS: Mapping[str, Probe] = {
         operations.RedriveDeadLetterRequest, "DEAD_LETTER_NOT_FOUND", dead_letter_id=10**12),
     "DiscardDeadLetter": _by_operator(
         operations.DiscardDeadLetterRequest, "DEAD_LETTER_NOT_FOUND", dead_letter_id=10**12),
+    "ConfirmClock": _by_operator(operations.ConfirmClockRequest, DONE),
+    "AdvanceClock": _by_operator(operations.AdvanceClockRequest, "CLOCK_NOT_STEPPED", by=Duration(seconds=60)),
     # Not every server has every bridge.
     "PauseBridge": _by_operator(
         operations.PauseBridgeRequest, f"{DONE}|BRIDGE_NOT_FOUND", bridge=operations.BRIDGE_INBOX_SOURCE),

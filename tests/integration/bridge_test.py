@@ -1,8 +1,9 @@
 import asyncio
 import random
+import shutil
 import subprocess
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -364,13 +365,16 @@ async def test_two_relays_of_one_journal_only_make_duplicates(channel: Channel) 
 
 
 @contextmanager
-def restarted(broker: RunningBroker) -> Iterator[None]:
-    """The same broker, killed and started again on the same ports."""
+def restarted(
+    broker: RunningBroker, meanwhile: Callable[[], Any] = lambda: None
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """The same broker, killed and started again on the same ports; in between this is done."""
     broker.process.kill()
     broker.process.wait(30)
+    meanwhile()
     process = subprocess.Popen(broker.process.args, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        yield
+        yield process
     finally:
         process.terminate()
         process.wait(30)
@@ -391,6 +395,38 @@ async def test_a_broker_that_is_killed_in_mid_stream_costs_nothing(tmp_path: Pat
                 await channel.has_published(3000)
                 await until(lambda: not relay.state.last_error + consumer.state.last_error, "all is well")
         channel.assert_all_arrived_once_and_in_order()
+
+
+def answers(channel: Channel) -> bool:
+    try:
+        channel.admin.wait_ready(1)
+    except KafkaUnavailable:
+        return False
+    return True
+
+
+async def test_older_data_of_the_broker_are_noticed_where_others_have_filled_the_gap(tmp_path: Path) -> None:
+    data, old = tmp_path / "kafka" / "data", tmp_path / "old"
+    with running_broker(tmp_path) as broker:
+        channel = make_channel(broker, partitions=1, check_seconds=600, acknowledge_seconds=60)
+        channel.here.append(*story(cases=1, facts=10))
+        relay = channel.relay()
+        async with at_work(relay.run()):
+            await channel.has_published(10)
+            with restarted(broker, lambda: shutil.copytree(data, old)) as process:
+                channel.here.append(*story(cases=1, facts=10))
+                await channel.has_published(20)
+                process.kill()
+                process.wait(30)
+            shutil.rmtree(data)
+            shutil.move(old, data)
+            with restarted(broker):
+                await until(lambda: answers(channel), "the broker is back")
+                await channel.publish(*(Outgoing(b"noise", b"", []) for _ in range(20)))
+                channel.here.append(*story(cases=1, facts=10))
+                await channel.has_published(30)
+                await assert_all_is_on_the_topic(channel)
+    assert relay.state.rewinds == 1
 
 
 async def test_while_the_broker_is_gone_the_relay_says_so_and_loses_nothing(tmp_path: Path) -> None:
@@ -489,6 +525,7 @@ async def test_records_whose_time_on_the_topic_is_over_are_not_lost(channel: Cha
     channel.here.append(*story(cases=1, facts=1))
     async with at_work(relay.run(), channel.consumer().run()):
         await channel.has_taken(101)
+        await channel.has_published(101)
     assert (relay.state.rewinds, relay.state.published) == (0, 1)
     assert len(channel.there.sources) == 101
 

@@ -1,5 +1,7 @@
 import asyncio
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from uuid import uuid4
 
@@ -48,7 +50,7 @@ async def publish(access: KafkaAccess, settings: BridgeSettings, *values: bytes)
 
 
 def consume(access: KafkaAccess, settings: BridgeSettings, count: int) -> list[Incoming]:
-    subscriber = Subscriber(access, settings, uuid4().hex, lambda _: None, lambda _: None)
+    subscriber = Subscriber(access, settings, uuid4().hex, lambda _: {}, lambda _: None)
     found: list[Incoming] = []
     try:
         while len(found) < count:
@@ -65,6 +67,38 @@ async def test_what_one_service_writes_another_reads_in_order(broker: RunningBro
     found = await asyncio.to_thread(consume, broker.access(DEPARTMENT), settings, 2)
     assert [(message.key, message.value) for message in found] == [(b"one case", b"first"), (b"one case", b"second")]
     assert {message.partition for message in found} == {place.partition for place in delivered}
+
+
+async def test_what_a_subscriber_is_told_does_not_wait_while_it_is_given_partitions(
+    broker: RunningBroker, settings: BridgeSettings
+) -> None:
+    """Where to begin is asked for on the caller's loop: were that to wait for the subscriber, neither would go on."""
+    make_topic(broker, settings)
+    asked, told = threading.Event(), threading.Event()
+
+    def start_at(partitions: Sequence[int]) -> Mapping[int, int]:
+        asked.set()
+        told.wait(5)
+        return {}
+
+    subscriber = Subscriber(broker.access(DEPARTMENT), settings, uuid4().hex, start_at, lambda _: None)
+    reading = asyncio.create_task(asyncio.to_thread(consume_until, subscriber, asked))
+    assert await asyncio.to_thread(asked.wait, 30)
+    started = time.monotonic()
+    subscriber.commit({0: 0})
+    subscriber.pause()
+    subscriber.resume()
+    subscriber.lag(0, 0)
+    took = time.monotonic() - started
+    told.set()
+    await reading
+    await asyncio.to_thread(subscriber.close)
+    assert took < 1
+
+
+def consume_until(subscriber: Subscriber, asked: threading.Event) -> None:
+    while not asked.is_set():
+        subscriber.consume()
 
 
 def refusals(access: KafkaAccess, settings: BridgeSettings) -> list[str]:
@@ -100,7 +134,7 @@ async def test_nobody_but_the_services_reads(
 ) -> None:
     make_topic(broker, settings)
     (place,) = await publish(broker.access(GOVERNANCE), settings, b"secret")
-    assert Admin(broker.access(DEPARTMENT)).holds(settings.topic, place, "secret")
+    assert not Admin(broker.access(DEPARTMENT)).missing(settings.topic, {place: "secret"})
     refused = await asyncio.to_thread(refusals, broker.access(stranger), settings)
     assert refused == ["GROUP_AUTHORIZATION_FAILED", "TOPIC_AUTHORIZATION_FAILED"]
 
@@ -135,7 +169,8 @@ async def test_what_was_acknowledged_is_there_after_the_broker_ends_and_starts_o
 
 
 async def test_a_broker_that_cannot_start_says_why_in_its_own_words(tmp_path: Path) -> None:
-    broker = Broker(tmp_path / "kafka", *free_ports(2))
+    port, controller = free_ports(2)
+    broker = Broker(tmp_path / "kafka", port, controller)
     command = broker.prepare(Authority(tmp_path / "pki"))
     (tmp_path / "kafka" / "data" / "meta.properties").write_text("cluster.id=another\n")
 

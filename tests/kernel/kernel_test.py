@@ -1,4 +1,5 @@
 import asyncio
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
@@ -265,6 +266,29 @@ async def test_waiting_calls_are_bounded(kernel: Kernel, monkeypatch: pytest.Mon
     assert refused
     assert {result.reason for result in refused} == {Reason.REASON_OVERLOADED}
     assert len(await rows(kernel)) == 2 * (50 - len(refused))
+
+
+async def test_calls_are_refused_where_the_first_has_waited_too_long(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("servers.kernel.writer.LONGEST_WAIT_SECONDS", 0.1)
+    busy, release = threading.Event(), threading.Event()
+
+    def slow(connection: Connection) -> None:
+        busy.set()
+        release.wait()
+
+    writing = asyncio.create_task(kernel.write(slow))
+    await asyncio.to_thread(busy.wait)
+    first = asyncio.create_task(execute(kernel, step(new_case())))
+    await asyncio.sleep(0.15)
+    with pytest.raises(Refused) as refused:
+        await execute(kernel, step(new_case()))
+    release.set()
+    await writing
+    assert refused.value.reason == Reason.REASON_OVERLOADED
+    assert (await first).version == 1
+    assert (await execute(kernel, step(new_case()))).version == 1
 
 
 async def test_what_was_queued_before_the_stop_is_finished(start: Start) -> None:

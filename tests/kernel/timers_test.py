@@ -25,11 +25,16 @@ from tests.kernel.toy import MIGRATIONS, Counter, Shadow
 class Hands:
     """A clock that is moved by hand."""
 
+    boot = "by hand"
+
     def __init__(self) -> None:
         self.moment = datetime(2026, 11, 23, tzinfo=UTC)
 
     def now(self) -> datetime:
         return self.moment
+
+    def uptime(self) -> timedelta:
+        return self.moment - datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def timed(case_id: str, ended_at: datetime) -> Message:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from clients.cli.certificates import Certificate
@@ -60,6 +61,25 @@ def test_all_is_well() -> None:
 def test_clocks_that_differ(seconds: int, level: Level | None) -> None:
     expected = [(level, "governance: clock", "timedatectl")] if level else []
     assert complaints(healthy(now=ago(seconds=seconds))) == expected
+
+
+def test_a_machines_clock_that_was_stepped_is_a_failure_until_it_is_confirmed() -> None:
+    status = healthy(clock=pb.ClockStatus(step=Duration(seconds=-3600)))
+    ((level, subject, helps),) = complaints(status)
+    assert (level, subject) == (Level.FAIL, "governance: clock")
+    assert helps.startswith("ronghe clock confirm")
+    assert any("-3600 s" in each.found for each in found(status))
+
+
+def test_a_simulation_that_was_advanced_is_no_alarm_and_ages_are_by_its_clock() -> None:
+    later = ago(days=-2)
+    status = healthy(
+        now=later,
+        clock=pb.ClockStatus(stepped=True, advanced=Duration(seconds=2 * 86400)),
+        inboxes=[pb.InboxStatus(receiver="service/intake-01", unacknowledged=1, oldest_since=later)],
+    )
+    assert complaints(status) == []
+    assert any("a simulation, advanced by 2 days" in each.found for each in found(status))
 
 
 @pytest.mark.parametrize(("seconds", "level"), [(9, None), (11, Level.WARN), (61, Level.FAIL)])

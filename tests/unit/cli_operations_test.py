@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from ronghe.case.v1 import case_pb2
@@ -38,6 +39,7 @@ class ToyOperations(toys.ToyOperations):
         status = pb.GetBridgeStatusResponse(origin=self.origin, journal_position=15)
         status.now.GetCurrentTime()
         if self._is_center():
+            status.clock.step.seconds = 3600
             status.parked, status.parked_cases = 2, 1
             status.paused.add(bridge=pb.BRIDGE_INBOX_SOURCE, since=SINCE, officer=OFFICER, reason="停机检修")
         return status
@@ -74,6 +76,14 @@ class ToyOperations(toys.ToyOperations):
     async def ResumeBridge(self, request: pb.ResumeBridgeRequest, call: Call) -> Any:
         self.told.append(request)
         return pb.ResumeBridgeResponse()
+
+    async def ConfirmClock(self, request: pb.ConfirmClockRequest, call: Call) -> Any:
+        self.told.append(request)
+        return pb.ConfirmClockResponse(step=Duration(seconds=3600), now=SINCE)
+
+    async def AdvanceClock(self, request: pb.AdvanceClockRequest, call: Call) -> Any:
+        self.told.append(request)
+        return pb.AdvanceClockResponse(now=SINCE, advanced=request.by)
 
     async def RepublishSince(self, request: pb.RepublishSinceRequest, call: Call) -> Any:
         self.told.append(request)
@@ -182,6 +192,26 @@ def test_republishing_is_told_from_where_on(mesh: ToyMesh) -> None:
     for options in ((), ("--position", "1", "--since", "2026-11-23")):
         wrong = complaint(ronghe(mesh.data, "bridge", "republish", "governance", *options, *SIGNED))
         assert wrong == "say from where on with either --position N or --since MOMENT"
+
+
+def test_a_clock_is_confirmed_at_every_subsystem(mesh: ToyMesh) -> None:
+    printed = said(ronghe(mesh.data, "clock", "confirm", *SIGNED))
+    assert printed.count("+3600 s") == 3
+    assert told(mesh).actor == OFFICER
+    assert said(ronghe(mesh.data, "clock", "confirm", "--at", "intake", *SIGNED)).count("+3600 s") == 1
+
+
+def test_a_simulations_clock_is_advanced_by_days_and_hours(mesh: ToyMesh) -> None:
+    said(ronghe(mesh.data, "clock", "advance", "1d12h", *SIGNED))
+    assert (told(mesh).by.seconds, told(mesh).reason) == (36 * 3600, "上游已修复")
+    for text in ("", "2", "0d", "2w", "-1d"):
+        assert "TIME is a time as 2d" in complaint(ronghe(mesh.data, "clock", "advance", *SIGNED, "--", text))
+
+
+def test_the_time_is_shown_with_how_it_comes_about(mesh: ToyMesh) -> None:
+    printed = said(ronghe(mesh.data, "clock", "show"))
+    assert printed.count("the machine's clock") == 3
+    assert "was stepped by +3600 s" in printed
 
 
 def test_acts_show_who_did_what_and_why_and_what_was_refused(mesh: ToyMesh) -> None:

@@ -94,9 +94,10 @@ async def _serve(
         await stop.wait()
 
 
-def ronghe(data: Path, *arguments: str) -> Result:
-    environment = {"RONGHE_DATA": str(data), "COLUMNS": "160"}
-    return CliRunner().invoke(build(), list(arguments), env=environment)
+def ronghe(data: Path, *arguments: str, **environment: str | None) -> Result:
+    """Run a command; None takes a variable away."""
+    found = {"RONGHE_DATA": str(data), "COLUMNS": "160", **environment}
+    return CliRunner().invoke(build(), list(arguments), env=found)
 
 
 def said(result: Result) -> str:

@@ -197,7 +197,11 @@ class ToyDepartment(Unused):
             yield response
 
     async def CloseCase(self, request: department.CloseCaseRequest, call: Call) -> department.CloseCaseResponse:
-        raise Refused(Reason.REASON_ILLEGAL_STATE, "CloseCase is legal in DECIDED,\nand the case is in ACCEPTED")
+        raise Refused(
+            Reason.REASON_ILLEGAL_STATE,
+            "CloseCase is legal in DECIDED,\nand the case is in ACCEPTED",
+            {"state": "ACCEPTED", "command": "CloseCase"},
+        )
 
 
 class ToyInbox(Unused):

@@ -2,12 +2,14 @@ import ast
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
 import faults.checker
 from faults.checker.check import check
-from faults.checker.mutations import MUTATIONS, Mutation, blind_spots
+from faults.checker.mutations import MUTATIONS, Mutation, blind_spots, rechained
+from faults.checker.sample import sample
 from tests.unit.faults_history import true_history
 
 FOLDER = Path(faults.checker.__path__[0])
@@ -32,6 +34,25 @@ def test_a_checker_that_misses_something_is_found_out(monkeypatch: pytest.Monkey
     monkeypatch.setattr("faults.checker.check.CHECKS", ())
 
     assert len(list(blind_spots(true_history()))) == len(MUTATIONS)
+
+
+def test_a_sample_of_a_long_history_is_a_true_history_itself() -> None:
+    history = true_history()
+    journal = history.journals["governance"]
+    stranger = replace(journal.rows[0].event, id=str(UUID(int=1)), case_id=str(UUID(int=2)))
+    rows = rechained([replace(journal.rows[0], event=stranger), *journal.rows])
+    inbox = [replace(row, position=row.position + 1) for row in journal.inbox]
+    head = (rows[-1].position, rows[-1].hash)
+    strange = replace(journal, rows=rows, inbox=inbox, head=head)
+    submitted = history.journals["intake"]
+    alone = replace(submitted, rows=rechained([*submitted.rows, replace(submitted.rows[0], event=stranger)]))
+    longer = replace(history, journals={**history.journals, "governance": strange, "intake": alone})
+    assert check(longer)
+
+    found = sample(longer, 1)
+
+    assert check(found) == []
+    assert list(blind_spots(found)) == []
 
 
 def test_an_unacknowledged_request_may_have_one_effect_or_none() -> None:

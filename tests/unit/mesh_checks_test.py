@@ -41,6 +41,11 @@ def test_the_folder_may_come_from_a_variable_and_its_file_is_read(
     assert (settings.data, settings.port_base) == (tmp_path, 9000)
 
 
+def test_the_way_to_a_process_may_lead_through_another_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RONGHE_MESH_ROUTES", '{"kafka": "127.0.0.1:1"}')
+    assert load_settings(tmp_path, None).routes == {"kafka": "127.0.0.1:1"}
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [("port_bas = 1", "port_bas will not do"), ("sampling = 2", "sampling will not do"), ("sampling", "is not TOML")],

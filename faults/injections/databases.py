@@ -1,0 +1,215 @@
+"""What happens to databases: away, slow, full, locked, or gone just when a transaction commits."""
+
+import asyncio
+import os
+import resource
+import signal
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+
+import psycopg
+
+from faults.injections.probes import probed
+from faults.injections.stage import Injection, NotInjected, Stage, until
+from faults.mesh import SUBSYSTEMS
+from faults.meshes.database import Wire
+from faults.meshes.postgresql import ROLE, Postgresql
+from faults.meshes.replicas import ReplicatedMesh
+from faults.proxy import Network
+
+PATIENCE_SECONDS = 60.0
+STANDS_SECONDS, GOES_SECONDS = 0.4, 0.1
+"""A slow server: of every half second it works a tenth."""
+FULL_BYTES = 4096
+"""No file grows beyond."""
+
+
+def restarted(stopping: signal.Signals) -> Injection:
+    """PostgreSQL is stopped, every session with it, and started again."""
+
+    async def inject(stage: Stage) -> None:
+        server = _server(stage)
+        await server.stop(stopping)
+        await server.start()
+
+    return inject
+
+
+def refusing(seconds: float) -> Injection:
+    """PostgreSQL is away for so long."""
+
+    async def inject(stage: Stage) -> None:
+        server = _server(stage)
+        await server.stop()
+        try:
+            async with probed(stage):
+                await asyncio.sleep(seconds)
+        finally:
+            await server.start()
+
+    return inject
+
+
+def unreachable(network: Network, seconds: float) -> Injection:
+    """The network between the mesh and PostgreSQL is bad."""
+
+    async def inject(stage: Stage) -> None:
+        wire = _wire(stage)
+        wire.become(network)
+        try:
+            async with probed(stage):
+                await asyncio.sleep(seconds)
+        finally:
+            wire.heal()
+
+    return inject
+
+
+def exhausted(seconds: float) -> Injection:
+    """Somebody else has every connection that the server allows; the mesh has lost its own."""
+
+    async def inject(stage: Stage) -> None:
+        server = _server(stage)
+        with ExitStack() as held:
+            await asyncio.to_thread(_take_all, server, held)
+            async with probed(stage):
+                await asyncio.sleep(seconds)
+
+    return inject
+
+
+def _take_all(server: Postgresql, held: ExitStack) -> None:
+    """Ends when twice in a row there was none to be had, and the mesh's own sessions were ended in between."""
+    with server.connect() as admin:
+        for _ in range(2):
+            with suppress(psycopg.OperationalError):
+                while True:
+                    held.enter_context(closing(psycopg.connect(server.url(), connect_timeout=5)))
+            admin.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s AND datname <> 'postgres'",
+                (ROLE,),
+            )
+        with suppress(psycopg.OperationalError):
+            while True:
+                held.enter_context(closing(psycopg.connect(server.url(), connect_timeout=5)))
+
+
+def standing(seconds: float) -> Injection:
+    """PostgreSQL stands still with everything that it was asked: connections are there, and nobody answers."""
+
+    async def inject(stage: Stage) -> None:
+        pids = _server(stage).pids()
+        _signal_all(pids, signal.SIGSTOP)
+        try:
+            async with probed(stage):
+                await asyncio.sleep(seconds)
+        finally:
+            _signal_all(pids, signal.SIGCONT)
+
+    return inject
+
+
+def slow(seconds: float) -> Injection:
+    """PostgreSQL works a fifth of the time, as on a disk that is."""
+
+    async def inject(stage: Stage) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            pids = _server(stage).pids()
+            _signal_all(pids, signal.SIGSTOP)
+            await asyncio.sleep(STANDS_SECONDS)
+            _signal_all(pids, signal.SIGCONT)
+            await asyncio.sleep(GOES_SECONDS)
+
+    return inject
+
+
+def commits_cut(count: int) -> Injection:
+    """The connection ends with the word to commit: sometimes before it arrives, sometimes after."""
+
+    async def inject(stage: Stage) -> None:
+        wire = _wire(stage)
+        wire.to_cut = count
+        try:
+            await until(lambda: not wire.to_cut, PATIENCE_SECONDS, "commits that were cut")
+        finally:
+            wire.to_cut = 0
+        stage.figures |= {"commits cut that arrived": wire.arrived, "commits cut that were lost": wire.lost}
+
+    return inject
+
+
+def locked(seconds: float) -> Injection:
+    """Somebody else writes to intake's file, and does not come to an end."""
+
+    async def inject(stage: Stage) -> None:
+        with closing(sqlite3.connect(stage.mesh.database("intake"), timeout=10, isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            async with probed(stage, reads=False):
+                await asyncio.sleep(seconds)
+            connection.execute("ROLLBACK")
+
+    return inject
+
+
+def often_locked(seconds: float) -> Injection:
+    """Every commit has to wait, as on a slow disk: somebody has each file most of the time."""
+
+    async def inject(stage: Stage) -> None:
+        await asyncio.gather(*(asyncio.to_thread(_lock_often, stage, name, seconds) for name in SUBSYSTEMS))
+
+    return inject
+
+
+def _lock_often(stage: Stage, name: str, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    with closing(sqlite3.connect(stage.mesh.database(name), timeout=10, isolation_level=None)) as connection:
+        while time.monotonic() < end:
+            connection.execute("BEGIN IMMEDIATE")
+            time.sleep(STANDS_SECONDS)
+            connection.execute("ROLLBACK")
+            time.sleep(GOES_SECONDS)
+
+
+def full(seconds: float) -> Injection:
+    """Intake cannot write to its disk any more: neither its database, nor its log, nor its spans."""
+
+    async def inject(stage: Stage) -> None:
+        pid = stage.mesh.pid("intake")
+        with _disk_full(pid):
+            async with probed(stage, reads=False):
+                await asyncio.sleep(seconds)
+        if stage.mesh.pid("intake") != pid:
+            raise NotInjected("intake did not live through it")
+
+    return inject
+
+
+@contextmanager
+def _disk_full(pid: int) -> Iterator[None]:
+    before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (FULL_BYTES, before[1]))
+    try:
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+
+
+def _server(stage: Stage) -> Postgresql:
+    assert isinstance(stage.mesh, ReplicatedMesh)  # noqa: S101 - of the scene
+    return stage.mesh.postgresql
+
+
+def _wire(stage: Stage) -> Wire:
+    assert isinstance(stage.mesh, ReplicatedMesh)  # noqa: S101 - of the scene
+    assert isinstance(stage.mesh.wire, Wire)  # noqa: S101
+    return stage.mesh.wire
+
+
+def _signal_all(pids: Iterable[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)

@@ -1,0 +1,295 @@
+"""Partners of every bad kind: receivers that break every rule, readers that do not read, callers that vanish."""
+
+import asyncio
+import sqlite3
+import statistics
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+import grpc
+from google.protobuf.duration_pb2 import Duration
+
+from clients.base import completed
+from clients.channel import open_channel
+from clients.credentials import Credentials
+from clients.department import DepartmentClient
+from clients.identity import Identity
+from faults.injections.stage import Injection, NotInjected, Stage
+from faults.load.applications import Desk
+from faults.load.caller import marked
+from faults.load.case import Case
+from faults.load.cast import DESKS, TERMINAL
+from faults.load.courses import denied, granted, refused
+from faults.load.parties import Receiver
+from faults.mesh import SUBSYSTEMS
+from faults.processes import memory_of
+from faults.proxy import proxies
+from ronghe.department.v1 import department_service_pb2 as department
+from ronghe.inbox.v1 import inbox_service_pb2 as inbox
+from ronghe.intake.v1 import intake_service_pb2 as intake
+
+OPEN = "/ronghe.inbox.v1.InboxService/OpenInbox"
+SUBMIT_MANY = "/ronghe.intake.v1.IntakeService/SubmitApplications"
+EXECUTE_MANY = "/ronghe.department.v1.DepartmentService/ExecuteCommands"
+CASES = 5
+"""Wait for each hostile receiver."""
+CREDIT = 100
+PAUSE_SECONDS = 0.1
+"""Ten times a second."""
+END_SECONDS = 60.0
+"""Within which the cases of a hostile receiver end once it has come to its senses."""
+BASELINE_SECONDS = 3.0
+SLOWER, LEAST = 5.0, 1.0
+"""The rest of the load is disturbed where its median latency grows so many times, beyond so many seconds."""
+
+Say = Callable[[inbox.OpenInboxRequest], Awaitable[None]]
+Answers = AsyncIterator[inbox.OpenInboxResponse]
+Conduct = Callable[[Say, Answers], Awaitable[None]]
+"""What a receiver does with one session."""
+
+
+# --- how a receiver may behave ---
+
+
+async def never_acknowledges(say: Say, answers: Answers) -> None:
+    """Reads on and on."""
+    async for _ in answers:
+        pass
+
+
+async def acknowledges_what_it_never_got(say: Say, answers: Answers) -> None:
+    """First what waits for it, unseen, then what is not there at all: the session ends with that."""
+    await say(_said(range(1, CASES + 1)))
+    await say(_said([10**9]))
+    async for _ in answers:
+        pass
+
+
+async def puts_off_for_ever(say: Say, answers: Answers) -> None:
+    """Each item, as soon as it comes."""
+    async for answer in answers:
+        nacks = [inbox.Nack(sequence=item.sequence, delay=Duration(nanos=50_000_000)) for item in answer.items]
+        await say(inbox.OpenInboxRequest(acknowledge=inbox.OpenInboxRequest.Acknowledge(nacks=nacks)))
+
+
+async def comes_and_goes(say: Say, answers: Answers) -> None:
+    """Ten times a second."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(PAUSE_SECONDS):
+            async for _ in answers:
+                pass
+
+
+KINDS: Mapping[str, tuple[Conduct, Desk]] = {
+    "never acknowledges": (never_acknowledges, Desk("IT-003", "500104", "urban-mgmt-500104")),
+    "acknowledges what it never got": (acknowledges_what_it_never_got, Desk("IT-003", "500107", "urban-mgmt-500107")),
+    "puts off for ever": (puts_off_for_ever, Desk("IT-003", "500108", "urban-mgmt-500108")),
+    "reconnects ten times a second": (comes_and_goes, Desk("IT-003", "500110", "urban-mgmt-500110")),
+    "holds two sessions": (never_acknowledges, Desk("IT-003", "500113", "urban-mgmt-500113")),
+}
+"""What a receiver does -> how, and whose inbox it is: each an organ that has no other part."""
+
+
+def hostile(names: Sequence[str], seconds: float) -> Injection:
+    """All of these at once, beside a load that must not notice; then they come to their senses."""
+
+    async def inject(stage: Stage) -> None:
+        async with _undisturbed(stage, names[0] if len(names) == 1 else "hostile receivers"):
+            await asyncio.gather(*(_misbehave(stage, name, seconds) for name in names))
+
+    return inject
+
+
+async def _misbehave(stage: Stage, name: str, seconds: float) -> None:
+    conduct, desk = KINDS[name]
+    load = stage.load
+    async with AsyncExitStack() as stack:
+        address = stage.network["department"].address
+        client = await stack.enter_async_context(DepartmentClient(address, stage.mesh.data / "pki", desk.organ))
+        everybody = replace(load.cast, organs={**load.cast.organs, desk.lead: client})
+        cases = [load.begin(Case(next(load.extra), desk, everybody), refused) for _ in range(CASES)]
+        # Everything is given from the beginning: what was acknowledged unseen as well.
+        honest = Receiver("department", desk.organ, client, load.given, load.told, from_sequence=1)
+        listening = asyncio.create_task(honest.run()) if name == "holds two sessions" else None
+        await _sessions(stage, desk.organ, conduct, seconds)
+        listening = listening or asyncio.create_task(honest.run())
+        try:
+            async with asyncio.timeout(END_SECONDS):
+                await asyncio.gather(*cases)
+                while _unacknowledged(stage, desk.organ):  # noqa: ASYNC110 - it is looked at from outside
+                    await asyncio.sleep(PAUSE_SECONDS)
+        except TimeoutError as error:
+            raise NotInjected(f"an organ that {name}: its cases do not end afterwards") from error
+        finally:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+
+
+def _unacknowledged(stage: Stage, party: Identity) -> int:
+    """Items that wait in the inbox."""
+    statement = "SELECT count(*) FROM inbox WHERE receiver = ? AND acknowledged_at IS NULL"
+    with closing(sqlite3.connect(f"file:{stage.mesh.database('department')}?mode=ro", uri=True, timeout=30)) as found:
+        return int(found.execute(statement, (str(party),)).fetchone()[0])
+
+
+async def _sessions(stage: Stage, party: Identity, conduct: Conduct, seconds: float) -> None:
+    """One session after another, for so long."""
+    async with _channel(stage, "department", party) as channel:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while True:
+                    await _session(channel, conduct)
+                    await asyncio.sleep(PAUSE_SECONDS)
+
+
+async def _session(channel: grpc.aio.Channel, conduct: Conduct) -> None:
+    """Until it ends, or the receiver leaves it."""
+    method: Any = channel.stream_stream(
+        OPEN, inbox.OpenInboxRequest.SerializeToString, inbox.OpenInboxResponse.FromString
+    )
+    call = method()
+    try:
+        await call.write(inbox.OpenInboxRequest(open=inbox.OpenInboxRequest.Open(credit=CREDIT)))
+        await conduct(call.write, call)
+    except (grpc.aio.AioRpcError, grpc.aio.BaseError, asyncio.InvalidStateError):
+        return
+    finally:
+        call.cancel()
+
+
+def _said(sequences: Sequence[int]) -> inbox.OpenInboxRequest:
+    return inbox.OpenInboxRequest(acknowledge=inbox.OpenInboxRequest.Acknowledge(sequences=sequences))
+
+
+def _channel(stage: Stage, subsystem: str, party: Identity) -> grpc.aio.Channel:
+    return open_channel(stage.mesh.addresses[subsystem], Credentials.load(stage.mesh.data / "pki", party))
+
+
+# --- readers that do not read ---
+
+
+def slow_readers(count: int, seconds: float) -> Injection:
+    """So many open streams of every kind; none is read. Memory must stay bounded, and the load must not notice."""
+
+    async def inject(stage: Stage) -> None:
+        sizes = {name: memory_of(stage.mesh.pid(name)) for name in SUBSYSTEMS}
+        async with _undisturbed(stage, "slow readers"), AsyncExitStack() as stack:
+            calls = []
+            for subsystem, party, kind, number in _readers(stage, count):
+                channel = await stack.enter_async_context(_channel(stage, subsystem, party))
+                opened = [_unread(channel, kind) for _ in range(number)]
+                calls += opened
+                await asyncio.gather(*(_write(call, kind) for call in opened))
+            await asyncio.sleep(seconds)
+            open_ones = sum(not call.done() for call in calls)
+            for name, size in sizes.items():
+                grown = (memory_of(stage.mesh.pid(name)) - size) / 2**20
+                stage.figures[f"slow readers: {name} grew by MiB"] = round(grown, 1)
+            stage.figures["slow readers"] = open_ones
+            for call in calls:
+                call.cancel()
+        if open_ones < count:
+            raise NotInjected(f"{open_ones} of {count} streams stayed open")
+
+    return inject
+
+
+def _readers(stage: Stage, count: int) -> list[tuple[str, Identity, str, int]]:
+    """(subsystem, party, method, streams): inboxes of those who have no part; the rest are bulk streams."""
+    cast: Any = stage.load.cast
+    idle = [
+        (subsystem, Identity(kind, path.stem), OPEN, 1)
+        for subsystem, kind, busy in (("department", "organ", cast.organs), ("governance", "center", cast.centers))
+        for path in sorted((stage.mesh.data / "pki" / kind).glob("*.pem"))
+        if path.stem not in busy and path.stem not in {desk.lead for _, desk in KINDS.values()}
+    ][: count // 2]
+    rest = count - len(idle)
+    organ = DESKS[0].organ
+    return [*idle, ("intake", TERMINAL, SUBMIT_MANY, rest // 2), ("department", organ, EXECUTE_MANY, rest - rest // 2)]
+
+
+def _unread(channel: grpc.aio.Channel, kind: str) -> Any:
+    method: Any = channel.stream_stream(kind)
+    return method()
+
+
+async def _write(call: Any, kind: str) -> None:
+    """The opening of an inbox, or a few requests that are refused: their answers wait."""
+    if kind == OPEN:
+        body = inbox.OpenInboxRequest(open=inbox.OpenInboxRequest.Open(credit=CREDIT)).SerializeToString()
+        await call.write(body)
+        return
+    for _ in range(CASES):
+        await call.write(_INVALID[kind])
+
+
+_INVALID = {
+    SUBMIT_MANY: intake.SubmitApplicationsRequest(
+        application=intake.SubmitApplicationRequest(item_code="?")
+    ).SerializeToString(),
+    EXECUTE_MANY: department.ExecuteCommandsRequest(
+        close_case=department.CloseCaseRequest(case_id="?")
+    ).SerializeToString(),
+}
+
+
+# --- callers that vanish ---
+
+
+def vanishing(streams: int, requests: int) -> Injection:
+    """Bulk streams whose callers are gone in the middle; what they have sent is asked for again, by its ids."""
+
+    async def inject(stage: Stage) -> None:
+        chance, load = Random(stage.chance.random()), stage.load
+        for _ in range(streams):
+            cases = [Case(next(load.extra), chance.choice(DESKS), load.cast) for _ in range(requests)]
+            for case in cases:
+                case.request = marked(completed(case.application()))
+                await load.cast.caller.note(TERMINAL, case.request)
+            await _vanish(stage, cases, chance)
+            for case in cases:
+                load.begin(case, chance.choice((granted, denied, refused)))
+
+    return inject
+
+
+async def _vanish(stage: Stage, cases: Sequence[Case], chance: Random) -> None:
+    """Send them all; the connection is reset a moment later."""
+    target = {"intake": stage.mesh.addresses["intake"]}
+    async with proxies(target, chance) as found:
+        credentials = Credentials.load(stage.mesh.data / "pki", TERMINAL)
+        async with open_channel(found["intake"].address, credentials) as channel:
+            method: Any = channel.stream_stream(SUBMIT_MANY, intake.SubmitApplicationsRequest.SerializeToString)
+            call = method()
+            for case in cases:
+                await call.write(intake.SubmitApplicationsRequest(application=case.request))
+            await asyncio.sleep(chance.uniform(0, 0.05))
+            found["intake"].reset()
+            call.cancel()
+
+
+# --- whether the others notice ---
+
+
+@asynccontextmanager
+async def _undisturbed(stage: Stage, what: str) -> AsyncIterator[None]:
+    """Compares the load's latency in the block with that before."""
+    before = await _median(stage, asyncio.sleep(BASELINE_SECONDS))
+    latencies = stage.load.cast.caller.latencies
+    latencies.clear()
+    yield
+    meanwhile = statistics.median(latencies) if latencies else float("inf")
+    stage.figures[f"{what}: ms to an answer before"] = round(1000 * before, 1)
+    stage.figures[f"{what}: ms to an answer meanwhile"] = round(1000 * meanwhile, 1)
+    if meanwhile > max(SLOWER * before, LEAST):
+        raise NotInjected(f"the load was disturbed: {meanwhile:.2f} s to an answer, {before:.2f} s before")
+
+
+async def _median(stage: Stage, waiting: Awaitable[None]) -> float:
+    latencies = stage.load.cast.caller.latencies
+    latencies.clear()
+    await waiting
+    return statistics.median(latencies) if latencies else 0.0

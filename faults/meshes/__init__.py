@@ -1,0 +1,1 @@
+"""Meshes of other kinds than one process of each subsystem on SQLite."""

@@ -1,0 +1,78 @@
+"""One process of each subsystem whose databases can be taken away: by a wire to PostgreSQL that can be cut."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from faults.meshes.postgresql import postgresql
+from faults.meshes.replicas import DISTANCE, ReplicatedMesh
+from faults.proxy import Network, Proxy
+
+COMMIT = b"COMMIT"
+ARRIVAL_SECONDS = 0.1
+"""Until what was sent has arrived and is done."""
+
+
+@dataclass(eq=False)
+class Wire(Proxy):
+    """Between the mesh and PostgreSQL; it can be cut just where a transaction is told to commit."""
+
+    to_cut: int = 0
+    """So many commits more."""
+    arrived: int = 0
+    """Commits that came there, and whose answer did not come back."""
+    lost: int = 0
+    """Commits that did not come there."""
+
+    async def _forward(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, swallows: tuple[Network, ...]
+    ) -> None:
+        is_to_server = Network.HALF_OPEN in swallows
+        heard: Any = _Commits(self, source, sink) if is_to_server else source
+        await super()._forward(heard, sink, swallows)
+
+
+@dataclass(frozen=True, slots=True)
+class _Commits:
+    """What a client says, up to a commit that is cut."""
+
+    wire: Wire
+    source: asyncio.StreamReader
+    sink: asyncio.StreamWriter
+
+    async def read(self, size: int) -> bytes:
+        """The next part; nothing where the connection ends."""
+        chunk = await self.source.read(size)
+        if not self.wire.to_cut or COMMIT not in chunk:
+            return chunk
+        self.wire.to_cut -= 1
+        if self.wire.chance.random() < 0.5:
+            self.wire.lost += 1
+            return b""
+        self.wire.arrived += 1
+        self.sink.write(chunk)
+        await self.sink.drain()
+        await asyncio.sleep(ARRIVAL_SECONDS)
+        return b""
+
+
+@asynccontextmanager
+async def wired(folder: Path, port_base: int, environment: Mapping[str, str]) -> AsyncIterator[ReplicatedMesh]:
+    """One process of each subsystem, PostgreSQL at the end of a wire, and one broker."""
+    async with postgresql(port_base + DISTANCE) as server:
+        wire = Wire(("127.0.0.1", server.port), Random(port_base))
+        listener = await asyncio.start_server(wire.accept, "127.0.0.1", 0)
+        async with listener:
+            wire.address = f"127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+            settings = {"RONGHE_MESH_DATABASE": server.url(wire.address)}
+            mesh = ReplicatedMesh(folder / "data", port_base, {**environment, **settings}, server=server, wire=wire)
+            await mesh.start()
+            try:
+                yield mesh
+            finally:
+                await mesh.stop()
+                wire.reset()

@@ -1,0 +1,61 @@
+"""Databases that fail: PostgreSQL at the end of a wire, and SQLite's files."""
+
+import signal
+from collections.abc import Sequence
+from random import Random
+
+from faults.injections.databases import (
+    commits_cut,
+    exhausted,
+    full,
+    locked,
+    often_locked,
+    refusing,
+    restarted,
+    slow,
+    standing,
+    unreachable,
+)
+from faults.injections.stage import Fault, Scene
+from faults.mesh import single
+from faults.meshes.database import wired
+from faults.proxy import Network
+
+SECONDS, LONG_SECONDS = 12.0, 60.0
+COMMITS = 20
+
+
+def on_postgresql(quick: bool, chance: Random) -> Sequence[Fault]:
+    """In the full campaign only: it needs a mesh of its own."""
+    if quick:
+        return []
+    faults = [
+        Fault("PostgreSQL restarted", restarted(signal.SIGINT), measured=True),
+        Fault("PostgreSQL crashed", restarted(signal.SIGQUIT), measured=True),
+        Fault(f"PostgreSQL away {LONG_SECONDS:.0f} s", refusing(LONG_SECONDS), measured=True),
+        Fault(f"PostgreSQL away {SECONDS:.0f} s", refusing(SECONDS), measured=True),
+        Fault(f"black hole before PostgreSQL {SECONDS:.0f} s", unreachable(Network.BLACK_HOLE, SECONDS), measured=True),
+        Fault("PostgreSQL has no connection left", exhausted(SECONDS), measured=True),
+        Fault(f"PostgreSQL stands still {SECONDS:.0f} s", standing(SECONDS), measured=True),
+        Fault(f"PostgreSQL on a slow disk {SECONDS:.0f} s", slow(SECONDS), measured=True),
+        *(Fault(f"{COMMITS} commits of unknown outcome", commits_cut(COMMITS), measured=True) for _ in range(3)),
+    ]
+    chance.shuffle(faults)
+    return faults
+
+
+def on_sqlite(quick: bool, chance: Random) -> Sequence[Fault]:
+    """In the full campaign only."""
+    if quick:
+        return []
+    faults = [
+        Fault(f"SQLite's file locked {SECONDS:.0f} s", locked(SECONDS), measured=True),
+        Fault(f"SQLite's disk full {SECONDS:.0f} s", full(SECONDS), measured=True),
+        Fault(f"SQLite on a slow disk {SECONDS:.0f} s", often_locked(SECONDS), measured=True),
+    ]
+    chance.shuffle(faults)
+    return faults
+
+
+POSTGRESQL = Scene("postgresql", wired, on_postgresql, rate=8.0)
+SQLITE = Scene("sqlite", single, on_sqlite, rate=8.0)

@@ -1,0 +1,39 @@
+"""Three processes of each subsystem on PostgreSQL, of which some always go, come, or stand still."""
+
+from collections.abc import Sequence
+from random import Random
+
+from faults.injections.replicas import coming_and_going, killed_replica, paused_replica, rolling_restart, two_relays
+from faults.injections.stage import Fault, Scene
+from faults.mesh import SUBSYSTEMS
+from faults.meshes.replicas import replicated
+
+GOING_SECONDS, GOING_PAUSE = 120.0, 2.0
+PAUSE_SECONDS = 60.0
+
+
+def schedule(quick: bool, chance: Random) -> Sequence[Fault]:
+    """In the full campaign only: nine processes take half a minute to start on two cores."""
+    if quick:
+        return []
+    faults = [Fault("rolling restart of everything", rolling_restart, measured=True, seconds=600)]
+    faults += [Fault(f"kill -9 a replica of {name}", killed_replica(name), measured=True) for name in SUBSYSTEMS]
+    faults += [
+        Fault(f"two relays of {name} at once", two_relays(name), measured=True) for name in ("governance", "department")
+    ]
+    name = chance.choice(SUBSYSTEMS)
+    faults.append(
+        Fault(f"a replica stands still {PAUSE_SECONDS:.0f} s", paused_replica(name, PAUSE_SECONDS), measured=True)
+    )
+    faults.append(
+        Fault(
+            f"replicas go and come every {GOING_PAUSE:.0f} s for {GOING_SECONDS:.0f} s",
+            coming_and_going(GOING_SECONDS, GOING_PAUSE),
+            measured=True,
+        )
+    )
+    chance.shuffle(faults)
+    return faults
+
+
+SCENE = Scene("replicas", replicated, schedule, rate=4.0)

@@ -1,0 +1,197 @@
+"""`python -m servers.mesh.backup`: what `ronghe backup` and `ronghe restore` run; it begins epochs on PostgreSQL."""
+
+import argparse
+import hashlib
+import json
+import shutil
+import sqlite3
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, create_engine, make_url, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from servers.kernel import journal, tables
+from servers.kernel.restored import begin_epoch
+from servers.mesh.errors import MeshError
+from servers.mesh.folder import locked
+
+# Intake last: whatever the others have of a case, it has too.
+SUBSYSTEMS = ("department", "governance", "intake")
+MANIFEST = "manifest.json"
+EPOCHS = "epochs.json"
+SLICE = 5_000
+
+
+def back_up(data: Path, folder: Path) -> Mapping[str, Any]:
+    """Copy every subsystem's database, each as of one moment, while the mesh runs or not; gives the manifest.
+
+    Raises MeshError.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise MeshError(f"{folder} is not empty: name a new folder for each backup")
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    made_at = datetime.now(UTC).isoformat(timespec="seconds")
+    manifest = {"made_at": made_at, "databases": {name: _copy(data, folder, name) for name in SUBSYSTEMS}}
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+    return manifest
+
+
+def _copy(data: Path, folder: Path, name: str) -> Mapping[str, Any]:
+    source, target = database(data, name), folder / f"{name}.db"
+    if not source.exists():
+        raise MeshError(f"there is no {source}: a database elsewhere is backed up by its own tools")
+    with (
+        closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True, timeout=30)) as here,
+        closing(sqlite3.connect(target)) as there,
+    ):
+        here.backup(there)
+        there.execute("PRAGMA journal_mode=DELETE")
+    return _described(target)
+
+
+def restore(data: Path, folder: Path, names: Sequence[str]) -> Mapping[str, Any]:
+    """Put these databases back, each in a new epoch; the old ones are set aside. Gives what was put back.
+
+    Raises MeshError; before anything is changed where the backup is not whole, or a mesh runs.
+    """
+    manifest = _manifest(folder)
+    with locked(data):
+        for name in names:
+            _check(folder, name, manifest["databases"])
+        return {name: _put_back(data, folder, name) for name in names}
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads((folder / MANIFEST).read_text()))
+    except (OSError, ValueError) as error:
+        raise MeshError(f"{folder} holds no backup: its {MANIFEST} cannot be read") from error
+
+
+def _check(folder: Path, name: str, databases: Mapping[str, Any]) -> None:
+    path = folder / f"{name}.db"
+    if name not in databases or not path.exists():
+        raise MeshError(f"the backup {folder} has no database of {name}")
+    if databases[name] != _described(path):
+        raise MeshError(f"{path} is not what was backed up: take another backup")
+    with closing(create_engine(f"sqlite:///{path}").connect()) as connection:
+        fault = first_fault(connection)
+    if fault is not None:
+        raise MeshError(f"the journal in {path} is not whole: at {fault.position}: {fault.description}")
+
+
+def first_fault(connection: Connection) -> journal.Fault | None:
+    """The first place where a journal is not whole."""
+    position, count = 0, SLICE
+    while count == SLICE:
+        position, count, fault = journal.verify(connection, position, SLICE)
+        if fault is not None:
+            return fault
+    return journal.verify_head(connection)
+
+
+def _described(path: Path) -> Mapping[str, Any]:
+    try:
+        with closing(create_engine(f"sqlite:///{path}").connect()) as connection:
+            head = connection.execute(select(tables.journal_head)).one()
+    except SQLAlchemyError as error:
+        raise MeshError(f"{path} is no database of ronghe") from error
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return {"epoch": head.epoch, "position": head.position, "hash": head.hash.hex(), "sha256": digest}
+
+
+def _put_back(data: Path, folder: Path, name: str) -> Mapping[str, Any]:
+    target, new = database(data, name), database(data, name).with_suffix(".new")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(folder / f"{name}.db", new)
+    with create_engine(f"sqlite:///{new}").begin() as connection:
+        epoch = begin_epoch(connection, datetime.now(UTC), after=_last_epoch(data, name))
+        position = connection.scalar(select(tables.journal_head.c.position))
+    _remember_epoch(data, name, epoch)
+    aside = _set_aside(target, epoch)
+    new.rename(target)
+    return {"epoch": epoch, "position": position, "set_aside": str(aside) if aside else ""}
+
+
+def begin(url: str) -> int:
+    """Begin a new epoch in a database that was put back by other means; gives it. Raises MeshError."""
+    try:
+        with create_engine(make_url(url)).begin() as connection:
+            return begin_epoch(connection, datetime.now(UTC))
+    except SQLAlchemyError as error:
+        raise MeshError(f"the database cannot be changed: {type(error).__name__}") from error
+
+
+def _set_aside(target: Path, epoch: int) -> Path | None:
+    """Together with its log, which may hold what is not in the file yet."""
+    if not target.exists():
+        return None
+    aside = target.with_name(f"{target.stem}.before-epoch-{epoch}.db")
+    for suffix in ("", "-wal", "-shm"):
+        path = target.with_name(target.name + suffix)
+        if path.exists():
+            path.rename(aside.with_name(aside.name + suffix))
+    return aside
+
+
+def database(data: Path, name: str) -> Path:
+    """A subsystem's database in a data directory."""
+    return data / "db" / f"{name}.db"
+
+
+# --- epochs are never used twice, whatever backup comes back ---
+
+
+def _last_epoch(data: Path, name: str) -> int:
+    try:
+        return int(json.loads((data / "db" / EPOCHS).read_text()).get(name, 0))
+    except FileNotFoundError:
+        return 0
+
+
+def _remember_epoch(data: Path, name: str, epoch: int) -> None:
+    path = data / "db" / EPOCHS
+    known = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps(known | {name: epoch}) + "\n")
+
+
+def main() -> int:
+    """Print what was done, as JSON; 1 with one sentence when it cannot be done."""
+    arguments = _arguments()
+    try:
+        done = arguments.do(arguments)
+    except MeshError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    except OSError as error:
+        sys.stderr.write(f"{error.filename}: {error.strerror}\n")
+        return 1
+    sys.stdout.write(json.dumps(done, indent=2) + "\n")
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="ronghe", description="Put databases away, and put them back.")
+    parser.add_argument("--data", type=Path, default=Path(".ronghe"), help="data directory (.ronghe)")
+    commands = parser.add_subparsers(required=True)
+    backup = commands.add_parser("backup")
+    backup.set_defaults(do=lambda said: back_up(said.data, said.folder))
+    back = commands.add_parser("restore")
+    back.add_argument("--only", action="append", choices=SUBSYSTEMS, help="of which subsystem; all when left out")
+    back.set_defaults(do=lambda said: restore(said.data, said.folder, said.only or SUBSYSTEMS))
+    for command in (backup, back):
+        command.add_argument("folder", type=Path, help="of the backup")
+    epoch = commands.add_parser("epoch", help="of a database that its own tools have put back")
+    epoch.add_argument("url", help="of the database, whose subsystem is stopped")
+    epoch.set_defaults(do=lambda said: {"epoch": begin(said.url)})
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

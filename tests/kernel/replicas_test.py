@@ -1,0 +1,136 @@
+"""Several kernels on one PostgreSQL database: what one does the others learn at once, and some work one does alone."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from uuid import uuid4
+
+import pytest
+
+from ronghe.operations.v1 import operations_service_pb2 as pb
+from servers.kernel import leases
+from servers.kernel.background import in_background
+from servers.kernel.bridges import Bridges
+from servers.kernel.kernel import Kernel
+from servers.kernel.leases import Lease
+from tests import postgres
+from tests.kernel.conftest import Start
+from tests.kernel.drive import execute, new_case, step
+
+PATIENCE = 20.0
+
+
+@pytest.fixture
+def database_url(postgres_url: str) -> str:
+    return postgres.new_database(postgres_url, f"k{uuid4().hex}")
+
+
+@pytest.fixture
+async def pair(start: Start) -> AsyncIterator[tuple[Kernel, Kernel]]:
+    async with start() as one, start() as other:
+        yield one, other
+
+
+class Works:
+    """Counts who works at the same time."""
+
+    def __init__(self) -> None:
+        self.at_work: list[str] = []
+
+    def of(self, name: str) -> Callable[[], object]:
+        async def work() -> None:
+            self.at_work.append(name)
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.at_work.remove(name)
+
+        return work
+
+
+async def until(holds: Callable[[], object]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not holds():  # noqa: ASYNC110 - looked at from outside
+            await asyncio.sleep(0.02)
+
+
+async def test_a_commit_wakes_whoever_waits_at_another_replica(
+    pair: tuple[Kernel, Kernel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("servers.kernel.signals.LOOK_SECONDS", 60.0)
+    one, other = pair
+    await asyncio.sleep(0.5)  # both have connected: what is told before is looked for, not heard
+    waiting = asyncio.create_task(other.wait_beyond(other.signals.position))
+    grown = asyncio.Event()
+    with other.signals.inbox("organ/toy", lambda items: grown.set()):
+        await execute(one, step(new_case()))
+        async with asyncio.timeout(5):
+            await waiting
+            await grown.wait()
+    assert other.signals.position == one.signals.position > 0
+
+
+async def test_a_replica_hears_again_after_its_connection_was_cut(
+    pair: tuple[Kernel, Kernel], postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = pair
+    await asyncio.sleep(0.5)
+    await one.read(
+        lambda connection: connection.exec_driver_sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND query ILIKE '%%ronghe%%' AND pid <> pg_backend_pid()"
+        ).all()
+    )
+    await asyncio.sleep(1.5)
+    await execute(one, step(new_case()))
+    await until(lambda: other.signals.position == one.signals.position > 0)
+
+
+async def test_one_replica_works_and_another_goes_on_when_it_leaves(pair: tuple[Kernel, Kernel]) -> None:
+    works = Works()
+    first, second = (Lease(kernel, "toy") for kernel in pair)
+    task = asyncio.create_task(first.run(works.of("first")))
+    await until(lambda: works.at_work == ["first"])
+    async with in_background(second.run(works.of("second"))):
+        await asyncio.sleep(2.5)
+        assert works.at_work == ["first"]
+        assert (first.is_held, second.is_held) == (True, False)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await until(lambda: works.at_work == ["second"])
+
+
+async def test_work_of_a_replica_that_stands_still_is_taken_over_and_left_by_it(
+    pair: tuple[Kernel, Kernel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "FREE_SECONDS", 1.5)
+    works, standing = Works(), asyncio.Event()
+    first, second = (Lease(kernel, "toy") for kernel in pair)
+    look = first._look
+
+    async def slow_look() -> None:
+        if standing.is_set():
+            await until(lambda: second.is_held)
+            standing.clear()
+        await look()
+
+    monkeypatch.setattr(first, "_look", slow_look)
+    async with in_background(first.run(works.of("first"))):
+        await until(lambda: works.at_work == ["first"])
+        standing.set()
+        async with in_background(second.run(works.of("second"))):
+            await until(lambda: "second" in works.at_work)
+            await until(lambda: works.at_work == ["second"])
+            assert (first.is_held, second.is_held) == (False, True)
+
+
+async def test_the_relay_runs_once_and_the_consumer_everywhere(pair: tuple[Kernel, Kernel]) -> None:
+    relays, consumers = Works(), Works()
+    bridges = [
+        Bridges(kernel, {pb.BRIDGE_RELAY: relays.of(name), pb.BRIDGE_CONSUMER: consumers.of(name)})
+        for kernel, name in zip(pair, ("one", "other"), strict=True)
+    ]
+    async with in_background(*bridges[0].running(), *bridges[1].running()):
+        await until(lambda: relays.at_work and len(consumers.at_work) == 2)
+        await asyncio.sleep(1.5)
+        assert len(relays.at_work) == 1
+        assert sorted(map(list, (each.standing_by for each in bridges))) == [[], [pb.BRIDGE_RELAY]]
