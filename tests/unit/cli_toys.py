@@ -132,7 +132,8 @@ class ToyDocuments:
     async def GetDocument(
         self, request: document_service_pb2.GetDocumentRequest, call: Call
     ) -> document_service_pb2.GetDocumentResponse:
-        paper = document_pb2.Document(number=request.number)
+        kind = document_pb2.Document.KIND_ACCEPTANCE_RECEIPT
+        paper = document_pb2.Document(number=request.number, kind=kind, reasons=["[b]材料齐全[/b]"])
         return document_service_pb2.GetDocumentResponse(document=paper, text=f"受理通知书 [b]{call.caller}")
 
 
