@@ -1,10 +1,20 @@
 """What tests of more than one tier share."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.broker import RunningBroker, running_broker
+
+TESTS = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A tier's tests share a mesh or a broker: where several processes run tests, each takes whole tiers."""
+    if config.pluginmanager.hasplugin("xdist"):
+        for item in items:
+            item.add_marker(pytest.mark.xdist_group(item.path.relative_to(TESTS).parts[0]))
 
 
 @pytest.fixture(scope="session", autouse=True)

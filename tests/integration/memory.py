@@ -13,6 +13,7 @@ class MemoryJournal:
     """Satisfies Outbox and Sink. While it is not `available`, nothing can be read or written; or only not written."""
 
     def __init__(self) -> None:
+        self.epoch = 1
         self.available = True
         self.rows: list[Record] = []
         self.writable = True
