@@ -11,6 +11,7 @@ from ronghe.case.v1 import case_pb2
 from ronghe.case.v1 import case_service_pb2 as cases
 from ronghe.collaboration.v1 import collaboration_pb2
 from ronghe.collaboration.v1 import collaboration_service_pb2 as collaboration
+from ronghe.department.v1 import department_service_pb2 as department
 from ronghe.document.v1 import document_service_pb2 as documents
 from ronghe.governance.v1 import governance_service_pb2 as governance
 from ronghe.intake.v1 import intake_service_pb2 as intake
@@ -142,10 +143,21 @@ def _long_refusal(records: Records) -> Message:
     return request
 
 
+def _long_notice(records: Records) -> Message:
+    """Each of its texts is as long as it may be; together they are too long."""
+    request = builders.correction(records.submitted, now())
+    line = department.Defect(subject="申请表", defect="长" * 1000, required="长" * 1000)
+    request.defects.extend([line] * (50 - len(request.defects)))
+    return request
+
+
 OVERSIZE = [
     Bad("an event above the limit",
-        _long_refusal,
+        _long_notice,
         EXHAUSTED, "TOO_LARGE", "", "send less text", ORGAN),
+    Bad("a text above the limit",
+        _long_refusal,
+        INVALID, FIELD, "basis[1]", "at most 1000 characters", ORGAN),
     Bad("an error that would quote a long text", lambda records: builders.asking(records.noticed, now(), LONG),
         INVALID, FIELD, "rules[0]", "no rule", ORGAN),
     Bad("an error that would quote many long texts",
