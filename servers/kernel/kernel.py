@@ -17,6 +17,7 @@ from bridge.ports import Arrived, Checkpoint, Cursor, Published, StoreUnavailabl
 from bridge.record import Arrival, Record
 from clients.identity import Identity
 from clients.telemetry import SpanContext, SpanSink
+from ronghe.error.v1.reason_pb2 import Reason
 from servers.kernel import journal, outbox, tables
 from servers.kernel.background import in_background
 from servers.kernel.checkpoints import checkpoints
@@ -31,6 +32,7 @@ from servers.kernel.operator_acts import Act
 from servers.kernel.recent import Recent
 from servers.kernel.signals import Signals
 from servers.kernel.spans import record_events
+from servers.kernel.stream import Refused
 from servers.kernel.subsystem import Subsystem
 from servers.kernel.timers import Timers
 from servers.kernel.times import MachineClock, SystemClock
@@ -101,6 +103,8 @@ class Kernel:
         """
         unit = Execute(command, call.caller, call.deadline, call.span)
         patience = PATIENCE * (call.deadline - time.monotonic())
+        if patience <= 0:
+            raise Refused(Reason.REASON_DEADLINE_EXCEEDED, "the deadline passed before the command came")
         return cast("R", await _in_time(self._submit([unit], background=False), patience))
 
     async def lacking(self, records: Sequence[Record]) -> Sequence[Record]:
@@ -266,21 +270,28 @@ async def running(
     `prepare` comes before timers and everybody else.
     """
     database = Database(url)
-    await asyncio.to_thread(migrate, database, subsystem)
-    legal = LegalClock(clock or SystemClock(), stepped=stepped)
-    kernel = Kernel(database, subsystem, legal, spans, observe)
+    try:
+        await asyncio.to_thread(migrate, database, subsystem)
+        kernel = Kernel(database, subsystem, LegalClock(clock or SystemClock(), stepped=stepped), spans, observe)
+        async with _working(kernel, prepare):
+            yield kernel
+    finally:
+        database.close()
+
+
+@asynccontextmanager
+async def _working(kernel: Kernel, prepare: Callable[[Kernel], Awaitable[None]] | None) -> AsyncIterator[None]:
     kernel.start()
-    late = LateFacts(kernel)
     try:
         if prepare is not None:
             await prepare(kernel)
+        late = LateFacts(kernel)
         works = [Timers(kernel).run(), late.run(), watched(kernel)]
-        if database.is_sqlite:
-            works.append(checkpoints(str(database.url.database)))
+        if kernel.database.is_sqlite:
+            works.append(checkpoints(str(kernel.database.url.database)))
         async with in_background(*works):
             await late.meet_all()
-            yield kernel
+            yield
     finally:
         crash_point("during-shutdown")
         await asyncio.to_thread(kernel.stop)
-        database.close()
