@@ -2,18 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from uuid import UUID
 
 from google.protobuf.message import DecodeError
 
 from bridge.ports import Arrived, Undecodable
-from bridge.record import Arrival, Record, parse_fact
+from bridge.record import Arrival, Record, canonical, parse_fact
 from clients.telemetry import SpanContext, format_traceparent, hop_span_id, trace_id
 
 Headers = Sequence[tuple[str, bytes]]
 SPECVERSION = "1.0"
 CONTENT_TYPE = "application/protobuf"
+ALWAYS = (("content-type", CONTENT_TYPE.encode()), ("ce_specversion", SPECVERSION.encode()))
 REQUIRED = ("ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time", "ce_subject", "ce_streamversion")
+TOPIC_ID = "topic-id"
 MOST_VERSION = 2**63 - 1
 SEND = "send"
 
@@ -28,19 +29,33 @@ UNREADABLE = (ValueError, OverflowError, DecodeError)
 
 def headers_of(record: Record) -> list[tuple[str, str | bytes | None]]:
     """The headers of a record's message; its key is the case id, its value the body."""
-    fields = {
-        "content-type": CONTENT_TYPE,
-        "ce_specversion": SPECVERSION,
-        "ce_id": str(record.event_id),
-        "ce_source": record.origin,
-        "ce_type": record.type,
-        "ce_time": record.recorded_at.isoformat(timespec="microseconds").replace("+00:00", "Z"),
-        "ce_subject": record.stream,
-        "ce_streamversion": str(record.version),
-        "ce_causes": ",".join(map(str, record.causes)),
-        "traceparent": format_traceparent(send_span(record)),
-    }
-    return [(name, value.encode()) for name, value in fields.items()]
+    headers: list[tuple[str, str | bytes | None]] = [
+        *ALWAYS,
+        ("ce_id", record.event_id.encode()),
+        ("ce_source", record.origin.encode()),
+        ("ce_type", record.type.encode()),
+        ("ce_time", record.recorded_at.isoformat(timespec="microseconds").replace("+00:00", "Z").encode()),
+        ("ce_subject", record.stream.encode()),
+        ("ce_streamversion", b"%d" % record.version),
+        ("ce_causes", ",".join(record.causes).encode()),
+    ]
+    if record.is_of_case:
+        headers.append(("traceparent", format_traceparent(send_span(record)).encode()))
+    return headers
+
+
+def of_topic(topic_id: str) -> tuple[str, bytes]:
+    """The header that says for which topic a message is meant: one that is made anew has another id."""
+    return TOPIC_ID, topic_id.encode()
+
+
+def is_meant_for(topic_id: str, headers: Headers) -> bool:
+    """Whether a message was meant for this topic.
+
+    A producer keeps what it cannot deliver while a topic is made anew, and delivers it before what was lost with the
+    topic before. Its relay publishes it again, in its turn.
+    """
+    return _text(headers, TOPIC_ID) in ("", topic_id)
 
 
 def send_span(record: Record) -> SpanContext:
@@ -64,7 +79,10 @@ def id_of(headers: Headers) -> str:
 
 
 def _text(headers: Headers, name: str) -> str:
-    return next((value for found, value in headers if found == name), b"").decode("utf-8", "replace")
+    for found, value in headers:
+        if found == name:
+            return value.decode("utf-8", "replace")
+    return ""
 
 
 def decode(source: str, key: bytes | None, value: bytes | None, headers: Headers) -> Arrived | Undecodable:
@@ -93,12 +111,12 @@ def _record(key: bytes | None, value: bytes | None, fields: Mapping[str, str]) -
     if fields["ce_specversion"] != SPECVERSION:
         raise Malformed("it is of another version of CloudEvents")
     return Record(
-        event_id=UUID(fields["ce_id"]),
+        event_id=canonical(fields["ce_id"]),
         origin=fields["ce_source"],
         case_id=_case_id(key.decode()),
         stream=fields["ce_subject"],
         version=_version(fields["ce_streamversion"]),
-        causes=tuple(UUID(cause) for cause in fields.get("ce_causes", "").split(",") if cause),
+        causes=tuple(map(canonical, filter(None, fields.get("ce_causes", "").split(",")))),
         recorded_at=_time(fields["ce_time"]),
         type=fields["ce_type"],
         body=value,
@@ -108,7 +126,7 @@ def _record(key: bytes | None, value: bytes | None, fields: Mapping[str, str]) -
 
 
 def _case_id(text: str) -> str:
-    if str(UUID(text)) != text:
+    if canonical(text) != text:
         raise Malformed("the key is not a case id in its canonical form")
     return text
 

@@ -1,13 +1,14 @@
 """The consumer: takes records from Kafka into the journal; where to go on is stored with them, in one transaction."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
 
-from bridge.cloudevents import SEND, decode, id_of, source_of, type_of
+from bridge.cloudevents import SEND, decode, id_of, is_meant_for, source_of, type_of
 from bridge.crash import crash_point
 from bridge.kafka import Admin, Delivered, Incoming, KafkaAccess, KafkaUnavailable, Subscriber
 from bridge.pacing import Pacer
@@ -22,6 +23,11 @@ log = structlog.get_logger()
 SKIP_SECONDS = 1.0
 # Kafka's own offsets are for its tools to show a lag.
 COMMIT_SECONDS = 1.0
+# Twice as long as the client library waits for an answer of a broker that hangs.
+ENDS_SECONDS = 120.0
+# Nothing of a partition came between so many checks, though the broker has more and nothing waits here: the client
+# library does not fetch it any more.
+STANDS_CHECKS = 6
 
 
 @dataclass(slots=True)
@@ -34,6 +40,47 @@ class ConsumerState:
     """Records that were gone from a partition before they were read."""
     last_error: str = ""
     taken: int = 0
+
+
+class NeverEnds(Exception):
+    """A subscriber that was dropped does not end: the library takes a core for it while the process lives."""
+
+
+class Endings:
+    """Where subscribers end that were dropped."""
+
+    def __init__(self) -> None:
+        self._since: dict[threading.Thread, float] = {}
+
+    def add(self, thread: threading.Thread) -> None:
+        """One was dropped."""
+        self._since[thread] = time.monotonic()
+
+    def check(self) -> None:
+        """Forget those that have ended. Raises NeverEnds where one has taken too long."""
+        self._since = {thread: since for thread, since in self._since.items() if thread.is_alive()}
+        if any(time.monotonic() - since > ENDS_SECONDS for since in self._since.values()):
+            raise NeverEnds(f"a subscriber has not ended for {ENDS_SECONDS:.0f} s")
+
+
+class Progress:
+    """Which partitions do not move."""
+
+    def __init__(self) -> None:
+        self._seen: dict[int, tuple[int, int]] = {}
+        """Partition -> where it was seen last, and for how many checks it has been there with more to come."""
+
+    def begin(self, partition: int) -> None:
+        """It is ours from now on."""
+        self._seen.pop(partition, None)
+
+    def standing(self, next_offsets: Mapping[int, int], ends: Mapping[int, int]) -> Sequence[int]:
+        """One more check: those of which nothing has come for long, though the broker has more."""
+        for partition, offset in next_offsets.items():
+            seen, checks = self._seen.get(partition, (offset, 0))
+            waits = offset == seen and offset < ends.get(partition, 0)
+            self._seen[partition] = offset, checks + 1 if waits else 0
+        return [partition for partition in next_offsets if self._seen[partition][1] > STANDS_CHECKS]
 
 
 @dataclass(eq=False)
@@ -52,9 +99,12 @@ class KafkaConsumer:
     instance: str = ""
     """Name of this process in its group, the same after each start: it has its partitions back at once."""
     state: ConsumerState = field(default_factory=ConsumerState)
+    endings: Endings = field(default_factory=Endings)
+    has_unstored: bool = False
+    """Records were read that could not be stored, and come again."""
 
     async def run(self) -> None:
-        """Take records in until cancelled; failures are waited out."""
+        """Take records in until cancelled; failures are waited out. Raises NeverEnds."""
         backoff = Backoff(self.settings.retry_first_seconds, self.settings.retry_longest_seconds)
         while True:
             try:
@@ -63,12 +113,14 @@ class KafkaConsumer:
                 self.state.last_error = f"{type(error).__name__}: {error}"
                 log.warning("consumer.waiting", error=self.state.last_error)
                 await backoff.wait()
+            self.endings.check()
 
 
 class _Session:
     """One membership in the group.
 
-    It ends when the topic is another one, the certificate was renewed, or no broker was reachable for a while.
+    It ends when the store does not answer, the topic is another one, the certificate was renewed, no broker was
+    reachable for a while, or a partition stands still: what was read and not stored is read again by the next one.
     """
 
     def __init__(self, consumer: KafkaConsumer, backoff: Backoff) -> None:
@@ -85,14 +137,18 @@ class _Session:
         self._reached: dict[int, int] = {}
         """What comes next on a partition, at the latest: its offsets have no gaps."""
         self._moved: set[int] = set()
+        self._progress = Progress()
+        self._is_drained = False
+        """Whether what was fetched has all been read since the last check."""
         self._stored_at = self._checked_at = time.monotonic()
         self._committed_at = 0.0
-        self._ended = False
 
     async def run(self) -> None:
         """Take records in, always one batch ahead."""
+        await self._stored_cursors()  # nobody joins the group without a store
         self._topic_id = await self._current_topic()
-        self._state.next_offsets.clear()
+        for figures in (self._state.next_offsets, self._state.lags, self._state.lost):
+            figures.clear()
         subscriber = Subscriber(
             self._consumer.access,
             self._settings,
@@ -106,6 +162,8 @@ class _Session:
             while not await self._is_over():
                 # Shielded: the thread must have left the subscriber before it is closed.
                 messages = await asyncio.shield(self._reading)
+                self._is_drained = self._is_drained or len(messages) < self._settings.consume_batch
+                self._consumer.endings.check()
                 if subscriber.lost:
                     # Perhaps what was to come next is lost, and these stand behind its gap.
                     break
@@ -114,15 +172,11 @@ class _Session:
                 await self._take(subscriber, messages)
                 self._note_lags(subscriber)
         finally:
-            self._ended = True
             await asyncio.gather(self._reading, return_exceptions=True)
-            await asyncio.to_thread(subscriber.close)
+            self._consumer.endings.add(subscriber.close())
 
-    def _read(self, subscriber: Subscriber, held: Sequence[Incoming] = ()) -> "asyncio.Task[list[Incoming]]":
-        async def read() -> list[Incoming]:
-            return [*held, *await asyncio.to_thread(subscriber.consume)]
-
-        return asyncio.create_task(read())
+    def _read(self, subscriber: Subscriber) -> "asyncio.Task[list[Incoming]]":
+        return asyncio.create_task(asyncio.to_thread(subscriber.consume))
 
     async def _current_topic(self) -> str:
         return await asyncio.to_thread(self._admin.topic_id, self._settings.topic)
@@ -137,13 +191,27 @@ class _Session:
         is_another = await self._current_topic() != self._topic_id
         if is_another:
             log.warning("consumer.topic_changed", topic=self._settings.topic)
-        return is_another
+        return is_another or await self._stands_still()
+
+    async def _stands_still(self) -> bool:
+        topic, offsets = self._settings.topic, self._state.next_offsets
+        if not self._is_drained:
+            self._progress = Progress()  # others may have come first
+        self._is_drained = False
+        ends = await asyncio.to_thread(self._admin.ends, topic, list(offsets))
+        standing = self._progress.standing(offsets, ends)
+        # What was not read yet may be gone: its time was over.
+        begins = await asyncio.to_thread(self._admin.begins, topic, standing)
+        standing = [partition for partition in standing if begins.get(partition, 0) < ends[partition]]
+        for partition in standing:
+            log.error("consumer.stands_still", partition=partition, next_offset=offsets.get(partition))
+        return bool(standing)
 
     # --- where to begin; called on the thread that consumes ---
 
     def _start_at(self, partitions: Sequence[int]) -> Mapping[int, int]:
-        asked = self._consumer.sink.cursors(f"kafka/{self._settings.topic}/")
-        found = {each.name: each.value for each in asyncio.run_coroutine_threadsafe(asked, self._loop).result()}
+        asked = asyncio.run_coroutine_threadsafe(self._stored_cursors(), self._loop)
+        found = {each.name: each.value for each in asked.result()}
         stored = {number: found.get(self._cursor_name(number), {}) for number in partitions}
         known = self._current(stored)
         for number, value in stored.items():
@@ -151,6 +219,9 @@ class _Session:
             self._loop.call_soon_threadsafe(self._begin, number, known.get(number), last, int(value.get("lost", 0)))
         log.info("consumer.assigned", offsets={number: known.get(number) for number in partitions})
         return known
+
+    async def _stored_cursors(self) -> Sequence[Cursor]:
+        return await self._consumer.sink.cursors(f"kafka/{self._settings.topic}/")
 
     def _current(self, stored: Mapping[int, Mapping[str, str | int]]) -> Mapping[int, int]:
         """Where to go on in the partitions of the topic that was read, which still hold what was read last.
@@ -169,16 +240,17 @@ class _Session:
         return {number: offset for number, offset in next_offsets.items() if number not in gone}
 
     def _on_revoked(self, partitions: Sequence[int]) -> None:
-        if not self._ended:
-            self._loop.call_soon_threadsafe(self._forget, partitions)
+        self._loop.call_soon_threadsafe(self._forget, partitions)
 
     def _begin(self, partition: int, offset: int | None, last: str, lost: int) -> None:
+        self._progress.begin(partition)
         self._state.next_offsets[partition] = offset or 0
         self._state.lost[partition] = lost
         self._last_ids[partition] = last
         if offset is not None:
             self._reached[partition] = max(offset, self._reached.get(partition, 0))
-        self._state.last_error = ""
+        if not self._consumer.has_unstored:
+            self._state.last_error = ""
 
     def _forget(self, partitions: Sequence[int]) -> None:
         for partition in partitions:
@@ -194,18 +266,26 @@ class _Session:
 
     async def _take(self, subscriber: Subscriber, messages: Sequence[Incoming]) -> None:
         received = time.time_ns()
-        items = [self._decode(message) for message in messages if self._is_wanted(message)]
+        wanted = [message for message in messages if self._is_wanted(message)]
+        items = [self._decode(message) for message in self._meant(wanted)]
         for message in messages:
             self._pass(message)
         if items or (self._moved and time.monotonic() - self._stored_at > SKIP_SECONDS):
             await self._store(subscriber, items)
             self._pacer.passed(len(items))
         for item in items:
-            if isinstance(item, Arrived):
+            if isinstance(item, Arrived) and item.record.is_of_case:
                 self._record_span(item, received)
 
     def _is_wanted(self, message: Incoming) -> bool:
         return source_of(message.headers) != self._consumer.origin and self._consumer.wanted(type_of(message.headers))
+
+    def _meant(self, messages: Sequence[Incoming]) -> Sequence[Incoming]:
+        """Without those that were on their way while the topic was made anew: they come again, in their turn."""
+        meant = [message for message in messages if is_meant_for(self._topic_id, message.headers)]
+        if len(meant) < len(messages):
+            log.info("consumer.passed_over", topic=self._settings.topic, count=len(messages) - len(meant))
+        return meant
 
     def _decode(self, message: Incoming) -> Arrived | Undecodable:
         # A topic made anew counts from 0 again: its id tells its places from those of the one before.
@@ -234,31 +314,13 @@ class _Session:
         )
 
     async def _store(self, subscriber: Subscriber, items: Sequence[Arrived | Undecodable]) -> None:
-        """Until it is stored: pause rather than pass anything over."""
         cursors = [self._cursor(partition) for partition in self._moved]
         self._moved.clear()
-        paused = False
-        while True:
-            try:
-                await self._consumer.sink.absorb(items, cursors)
-                break
-            except StoreUnavailable as error:
-                if not paused:
-                    subscriber.pause()
-                    paused = True
-                await self._wait_for_store(subscriber, error)
-        if paused:
-            subscriber.resume()
+        self._consumer.has_unstored = True
+        await self._consumer.sink.absorb(items, cursors)
+        self._consumer.has_unstored = False
         crash_point("after-offset")
         self._stored(subscriber, len(items))
-
-    async def _wait_for_store(self, subscriber: Subscriber, error: StoreUnavailable) -> None:
-        """Stay in the group meanwhile; what was read before the pause is kept."""
-        self._state.last_error = f"{type(error).__name__}: {error}"
-        log.warning("consumer.paused", error=self._state.last_error)
-        held = await asyncio.shield(self._reading)
-        self._reading = self._read(subscriber, held)
-        await self._backoff.wait()
 
     def _stored(self, subscriber: Subscriber, count: int) -> None:
         if time.monotonic() - self._committed_at > COMMIT_SECONDS:
@@ -300,7 +362,7 @@ class _Session:
                 "messaging.destination.partition.id": partition.rpartition("/")[2],
                 "messaging.kafka.offset": int(offset),
                 "messaging.consumer.group.name": self._consumer.group,
-                "messaging.message.id": str(record.event_id),
+                "messaging.message.id": record.event_id,
                 "messaging.message.conversation_id": record.case_id,
             },
         )

@@ -5,14 +5,13 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC
-from uuid import UUID
 
 import structlog
 
 from bridge.cloudevents import SPECVERSION, UNREADABLE, Malformed, problem_of, readable_case
 from bridge.crash import crash_point
 from bridge.ports import Arrived, Sink, StoreUnavailable, Undecodable
-from bridge.record import Arrival, Record, parse_fact
+from bridge.record import Arrival, Record, canonical, parse_fact
 from bridge.settings import BridgeSettings
 from clients.backoff import Backoff
 from clients.errors import RongheError, SessionTakenOver
@@ -49,12 +48,12 @@ class InboxSource:
         """Pull until cancelled; failures are waited out."""
         backoff = Backoff(self.settings.retry_first_seconds, self.settings.retry_longest_seconds)
         while True:
+            error = None
             try:
                 error = await self._pull(backoff)
             finally:
-                self.state.connected = False
+                self._lost(error)
             if error is not None:
-                self.state.last_error = str(error)
                 log.warning("inbox_source.waiting", peer=self.peer, reason=error.reason)
             # A replica that has the inbox now shall keep it for a while.
             taken_over = isinstance(error, SessionTakenOver)
@@ -65,9 +64,11 @@ class InboxSource:
 
         Batches are stored side by side: a case's next item comes only after its previous one was acknowledged.
         """
+        inbox = self.client.inbox(credit=CREDIT, epoch=self.sink.epoch)
+        inbox.on_lost = self._lost
         async with asyncio.TaskGroup() as storing:
             try:
-                async with aclosing(self.client.inbox(credit=CREDIT, epoch=self.sink.epoch).batches()) as batches:
+                async with aclosing(inbox.batches()) as batches:
                     async for batch in batches:
                         self.state.connected, self.state.last_error = True, ""
                         if batch:
@@ -76,6 +77,11 @@ class InboxSource:
             except RongheError as error:
                 return error
         return None
+
+    def _lost(self, error: RongheError | None) -> None:
+        self.state.connected = False
+        if error is not None:
+            self.state.last_error = str(error)
 
     async def _store(self, batch: Sequence[Item]) -> None:
         """What is stored after the session ended is acknowledged when it is given again."""
@@ -119,12 +125,12 @@ def _record(event: Event, name: str) -> Record:
     if "\0" in f"{event.origin}{event.stream}{name}":
         raise Malformed("its envelope holds a NUL character")
     return Record(
-        event_id=UUID(event.id),
+        event_id=canonical(event.id),
         origin=event.origin,
-        case_id=str(UUID(event.case_id)),
+        case_id=canonical(event.case_id),
         stream=event.stream,
         version=event.version,
-        causes=tuple(UUID(cause) for cause in event.causes),
+        causes=tuple(map(canonical, event.causes)),
         recorded_at=event.recorded_at.ToDatetime(UTC),
         type=name,
         body=event.fact.value,

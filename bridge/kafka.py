@@ -21,7 +21,7 @@ from confluent_kafka import (
     TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined] # re-exported in passing
 from confluent_kafka.cimpl import NewTopic
 
 from bridge.cloudevents import id_of
@@ -30,6 +30,8 @@ from bridge.settings import BridgeSettings
 log = structlog.get_logger()
 
 ADMIN_SECONDS = 5.0
+# For what is looked at time after time, and may be looked at again.
+LOOK_SECONDS = 1.0
 
 
 URL_SAFE = str.maketrans("+/", "-_")
@@ -132,9 +134,11 @@ class Publisher:
             try:
                 self._producer.poll(self._poll_seconds)
             except KafkaException as error:
-                # It is of no use any more, for example because the broker has lost its place: let go what waits.
+                # It is of no use any more, for example because the broker has lost its place.
                 log.warning("producer.ended", error=error.args[0].str())
                 self.lost = True
+            if self.lost:
+                # What waits would be delivered before what the broker may have lost: let it go.
                 self._producer.purge()
 
     async def publish(self, messages: Sequence["Outgoing"]) -> list[Delivered]:
@@ -252,7 +256,7 @@ class Subscriber:
         self._settings = settings
         self._start_at = start_at
         self._revoked = revoked
-        self._paused = self._is_paused = False
+        self._failure: Exception | None = None
         self._to_commit: dict[int, int] = {}
         self._highs: dict[int, int] = {}
         self.lost = False
@@ -283,12 +287,15 @@ class Subscriber:
         self._consumer.subscribe([settings.topic], on_assign=self._assign, on_revoke=self._revoke)
 
     def _assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        offsets = self._start_at([partition.partition for partition in partitions])
+        try:
+            offsets = self._start_at([partition.partition for partition in partitions])
+        except Exception as error:
+            # `consume` raises it: from here its traceback would keep the consumer alive, whatever `close` does.
+            self._failure = error.with_traceback(None)
+            return
         for partition in partitions:
             partition.offset = offsets.get(partition.partition, OFFSET_BEGINNING)
         consumer.incremental_assign(partitions)
-        if self._is_paused:
-            consumer.pause(partitions)
 
     def _revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         consumer.incremental_unassign(partitions)
@@ -308,18 +315,15 @@ class Subscriber:
             rest = self._consumer.consume(self._settings.consume_batch - 1, 0) if first is not None else []
         except KafkaException as error:
             raise _unavailable(error) from error
+        if self._failure is not None:
+            raise self._failure
         return [_incoming(message) for message in (first, *rest) if message is not None]
 
     # Kafka's consumer lets nobody in while it gives partitions, and asks `start_at` meanwhile, which waits for the
     # caller's loop. So whatever is said to a subscriber is noted, and done by `consume`.
-
-    def pause(self) -> None:
-        """Give no more messages; `consume` must go on, or others in the group take the partitions over."""
-        self._paused = True
-
-    def resume(self) -> None:
-        """Give messages again."""
-        self._paused = False
+    #
+    # It has no pause: the client library keeps one over a change of hands (librdkafka, issues 1802 and 5113), so that a
+    # partition that comes back may never be fetched again, or from a place that is not `start_at`'s.
 
     def commit(self, offsets: dict[int, int]) -> None:
         """Let Kafka's own tools show the lag; where to go on stands in the database."""
@@ -331,10 +335,6 @@ class Subscriber:
         return max(0, high - next_offset) if high >= 0 else -1
 
     def _do_as_told(self) -> None:
-        if self._paused != self._is_paused:
-            self._is_paused = not self._is_paused
-            assigned = self._consumer.assignment()
-            (self._consumer.pause if self._is_paused else self._consumer.resume)(assigned)
         offsets, self._to_commit = self._to_commit, {}
         with suppress(KafkaException):  # these two are for people to see
             if offsets:
@@ -345,9 +345,19 @@ class Subscriber:
     def _places(self, offsets: dict[int, int]) -> list[TopicPartition]:
         return [TopicPartition(self._settings.topic, number, offset) for number, offset in offsets.items()]
 
-    def close(self) -> None:
-        """Leave the group."""
-        self._consumer.close()
+    def close(self) -> threading.Thread:
+        """Drop the consumer; a process that has a name in its group would not leave it anyway. Gives where it ends.
+
+        The client library's own `close` asks `_revoke` once more. Where the group had ended meanwhile, as when the
+        broker that coordinates it was lost, nobody answers what that tells the library: it waits for ever, with the
+        interpreter held, and the whole process stands still (librdkafka, issue 4884). Without it the library's end may
+        still wait for the group's, but holds nobody up on a thread of its own.
+        """
+        dropped = [self._consumer]
+        del self._consumer
+        ending = threading.Thread(target=dropped.clear, name="kafka-consumer-end", daemon=True)
+        ending.start()
+        return ending
 
 
 def everything(access: KafkaAccess, settings: BridgeSettings) -> Iterator[Sequence[Incoming]]:
@@ -422,6 +432,24 @@ class Admin:
             raise _unavailable(error) from error
         except TimeoutError as error:
             raise KafkaUnavailable("the topic was not described in time") from error
+
+    def begins(self, topic: str, partitions: Sequence[int]) -> Mapping[int, int]:
+        """The offset of the first message of each partition, where its leader tells in time."""
+        return self._offsets(topic, partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call] # it has no types
+
+    def ends(self, topic: str, partitions: Sequence[int]) -> Mapping[int, int]:
+        """The offset behind the last message of each partition, where its leader tells in time."""
+        return self._offsets(topic, partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call] # it has no types
+
+    def _offsets(self, topic: str, partitions: Sequence[int], which: OffsetSpec) -> Mapping[int, int]:
+        if not partitions:
+            return {}
+        asked = {TopicPartition(topic, partition): which for partition in partitions}
+        found: dict[int, int] = {}
+        for place, told in self._client.list_offsets(asked, request_timeout=LOOK_SECONDS).items():
+            with suppress(KafkaException, TimeoutError):
+                found[place.partition] = told.result(LOOK_SECONDS).offset
+        return found
 
     def missing(self, topic: str, events: Mapping[Delivered, str]) -> Collection[Delivered]:
         """Those of the places, one a partition, that do not hold their event any more, though its time is not over."""

@@ -8,7 +8,7 @@ from bridge.record import Record
 
 
 class StoreUnavailable(Exception):
-    """The database does not answer. What was under way may or may not be durable: pause, and try again."""
+    """The database does not answer. What was under way may or may not be durable: wait, and try again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from itertools import accumulate
 
 import structlog
 
-from bridge.cloudevents import headers_of, send_span
+from bridge.cloudevents import headers_of, of_topic, send_span
 from bridge.crash import crash_point
 from bridge.kafka import Admin, Delivered, KafkaAccess, KafkaUnavailable, Outgoing, Publisher, Undelivered
 from bridge.pacing import Pacer
@@ -21,6 +21,7 @@ from clients.telemetry import SpanSink, event_span_id
 
 log = structlog.get_logger()
 
+NO_BROKER = "no broker was reachable for a while: looking first what the topic holds"
 SET_BACK = "the relay was set back, by another one or an operator: going on from there"
 
 
@@ -126,9 +127,11 @@ class _Pass:
         return records
 
     async def _publish(self, publisher: Publisher, records: Sequence[Record]) -> None:
+        if publisher.lost:
+            raise KafkaUnavailable(NO_BROKER)
         started = time.time_ns()
         try:
-            places = await publisher.publish([_message(record) for record in records])
+            places = await publisher.publish([self._message(record) for record in records])
         except Undelivered as error:
             if error.places:
                 await self._delivered(publisher, records, error.places, started)
@@ -142,7 +145,7 @@ class _Pass:
         """The first of the records lie at these places."""
         if publisher.lost:
             # Perhaps others have published where records of this journal were: its offsets would show nothing.
-            raise KafkaUnavailable("no broker was reachable for a while: looking first what the topic holds")
+            raise KafkaUnavailable(NO_BROKER)
         gone_back = {place.partition for place in places if place.offset <= self._offsets.get(place.partition, -1)}
         if gone_back or self._is_due:
             # Offsets only grow on one and the same topic that has lost nothing.
@@ -153,8 +156,10 @@ class _Pass:
         await self._advance(published)
         self._state.published += len(published)
         self._pacer.passed(len(published))
+        ended = time.time_ns()
         for record, place in published:
-            self._record_span(record, place, started)
+            if record.is_of_case:
+                self._record_span(record, place, started, ended)
 
     async def _advance(self, published: Sequence[tuple[Record, Delivered]]) -> None:
         ends = {place.partition: self._checkpoint(record, place) for record, place in published}
@@ -175,7 +180,7 @@ class _Pass:
                 await self._backoff.wait()
 
     def _checkpoint(self, record: Record, place: Delivered) -> Checkpoint:
-        return Checkpoint(record.position, self._topic_id, place.partition, place.offset, str(record.event_id))
+        return Checkpoint(record.position, self._topic_id, place.partition, place.offset, record.event_id)
 
     @property
     def _is_due(self) -> bool:
@@ -236,14 +241,18 @@ class _Pass:
                 return checkpoint
         return None
 
-    def _record_span(self, record: Record, place: Delivered, started: int) -> None:
+    def _message(self, record: Record) -> Outgoing:
+        headers = [*headers_of(record), of_topic(self._topic_id)]
+        return Outgoing(record.case_id.encode(), record.body, headers)
+
+    def _record_span(self, record: Record, place: Delivered, started: int, ended: int) -> None:
         self._relay.spans.record(
             f"send {self._settings.topic}",
             send_span(record),
             parent=event_span_id(record.event_id),
             kind="producer",
             start_ns=started,
-            end_ns=time.time_ns(),
+            end_ns=ended,
             attributes={
                 "messaging.system": "kafka",
                 "messaging.operation.name": "send",
@@ -251,7 +260,7 @@ class _Pass:
                 "messaging.destination.name": self._settings.topic,
                 "messaging.destination.partition.id": str(place.partition),
                 "messaging.kafka.offset": place.offset,
-                "messaging.message.id": str(record.event_id),
+                "messaging.message.id": record.event_id,
                 "messaging.message.conversation_id": record.case_id,
             },
         )
@@ -261,7 +270,3 @@ def within(records: Sequence[Record], size: int) -> Sequence[Record]:
     """The first of the records: at least one, and no more than so many bytes."""
     sizes = accumulate(len(record.body) for record in records)
     return records[: max(1, sum(total <= size for total in sizes))]
-
-
-def _message(record: Record) -> Outgoing:
-    return Outgoing(record.case_id.encode(), record.body, headers_of(record))

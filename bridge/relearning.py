@@ -2,20 +2,21 @@
 
 The topic is read twice. First its own events are looked for: what a reaction or a timer says again now is what it said
 then, since the id of such an event derives from its cause, and everybody else has the event as it was. Then all records
-are taken in, in the topic's order, in which each case's causes come before their effects.
+are taken in, each case's in the order in which they were taken in the first time, as far as its own events tell.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import structlog
 
-from bridge.cloudevents import decode, source_of, type_of
-from bridge.kafka import Incoming, KafkaAccess, KafkaUnavailable, everything
+from bridge.cloudevents import decode, is_meant_for, source_of, type_of
+from bridge.kafka import Admin, Incoming, KafkaAccess, KafkaUnavailable, everything
 from bridge.ports import Arrived, Undecodable
-from bridge.record import Record
+from bridge.record import Arrival, Record
 from bridge.settings import BridgeSettings
 from clients.backoff import Backoff
 
@@ -38,6 +39,46 @@ class Relearned:
 
     own: int = 0
     foreign: int = 0
+
+
+@dataclass(slots=True)
+class Order:
+    """The order in which a case's records were taken in, from that of the topic.
+
+    On the topic a foreign record may stand before own ones that were said before it came: a withdrawal before the
+    decision that it met. Own events name what their streams had taken in last: so foreign ones wait until an own one
+    names them, or until there is no further own one.
+    """
+
+    own: Iterable[Record]
+    """All that are to come."""
+    _coming: set[str] = field(default_factory=set)
+    _of_case: Counter[str] = field(default_factory=Counter)
+    _waiting: dict[str, list[Arrived]] = field(default_factory=lambda: defaultdict(list))
+
+    def __post_init__(self) -> None:
+        self._coming = {record.event_id for record in self.own}
+        self._of_case = Counter(record.case_id for record in self.own)
+
+    def then(self, item: Arrived | Undecodable) -> Sequence[Arrived | Undecodable]:
+        """What may be taken in now that the topic has this."""
+        if isinstance(item, Undecodable) or not self._of_case[item.record.case_id]:
+            return [item]
+        record, waiting = item.record, self._waiting[item.record.case_id]
+        if record.event_id not in self._coming:
+            waiting.append(item)
+            return []
+        self._coming.remove(record.event_id)
+        self._of_case[record.case_id] -= 1
+        named = [place for place, each in enumerate(waiting, 1) if each.record.event_id in record.causes]
+        before = waiting[: max(named, default=0)]
+        del waiting[: len(before)]
+        after = self._waiting.pop(record.case_id) if not self._of_case[record.case_id] else []
+        return [*before, item, *after]
+
+    def rest(self) -> Sequence[Arrived]:
+        """What waits still, where the topic has fewer own events than it had."""
+        return [item for waiting in self._waiting.values() for item in waiting]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,28 +104,50 @@ class Lesson:
 
     async def _read(self) -> Relearned:
         learned = Relearned()
+        topic_id = await asyncio.to_thread(Admin(self.access).topic_id, self.settings.topic)
         originals: dict[str, Record] = {}
-        async for items in self._messages(lambda message: source_of(message.headers) == self.origin):
+        async for items in self._messages(topic_id, lambda message: source_of(message.headers) == self.origin):
             lacking = await self.student.lacking([item.record for item in items if isinstance(item, Arrived)])
-            originals |= {str(record.event_id): record for record in lacking}
+            for record in lacking:
+                if record.arrival is Arrival.KAFKA or record.event_id not in originals:
+                    originals[record.event_id] = record
         learned.own = len(originals)
-        async for items in self._messages(self._concerns):
+        order = Order(originals.values())
+        async for found in self._messages(topic_id, self._concerns):
+            items = [item for item in found if not self._comes_again(item, originals)]
             lacking = await self.student.lacking([item.record for item in items if isinstance(item, Arrived)])
             learned.foreign += sum(record.origin != self.origin for record in lacking)
-            await self.student.relearn(items, originals)
+            await self.student.relearn([each for item in items for each in order.then(item)], originals)
+        await self.student.relearn(order.rest(), originals)
         return learned
 
     def _concerns(self, message: Incoming) -> bool:
         return source_of(message.headers) == self.origin or self.wanted(type_of(message.headers))
 
-    async def _messages(self, wanted: Callable[[Incoming], bool]) -> AsyncIterator[Sequence[Arrived | Undecodable]]:
+    async def _messages(
+        self, topic_id: str, wanted: Callable[[Incoming], bool]
+    ) -> AsyncIterator[Sequence[Arrived | Undecodable]]:
         reading = everything(self.access, self.settings)
         while (messages := await asyncio.to_thread(_next, reading)) is not None:
-            yield [self._decode(message) for message in messages if wanted(message)]
+            yield [self._decode(message, topic_id) for message in messages if wanted(message)]
 
-    def _decode(self, message: Incoming) -> Arrived | Undecodable:
+    def _decode(self, message: Incoming, topic_id: str) -> Arrived | Undecodable:
+        """What was meant for another topic nobody has taken in from this one: it did not arrive by Kafka.
+
+        An own record is to be published again, then; a foreign one comes again, published by its own relay.
+        """
         source = f"kafka/{self.settings.topic}/relearned/{message.partition}/{message.offset}"
-        return decode(source, message.key, message.value, message.headers)
+        item = decode(source, message.key, message.value, message.headers)
+        if isinstance(item, Undecodable) or is_meant_for(topic_id, message.headers):
+            return item
+        return Arrived(item.record._replace(arrival=Arrival.OWN), source)
+
+    def _comes_again(self, item: Arrived | Undecodable, originals: Mapping[str, Record]) -> bool:
+        """Whether it was meant for another topic, and there is, or will be, one that is meant for this."""
+        if isinstance(item, Undecodable) or item.record.arrival is Arrival.KAFKA:
+            return False
+        original = originals.get(item.record.event_id)
+        return original is None or original.arrival is Arrival.KAFKA
 
 
 def _next(reading: Iterator[Sequence[Incoming]]) -> Sequence[Incoming] | None:

@@ -2,6 +2,7 @@ import asyncio
 import random
 import shutil
 import subprocess
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -12,12 +13,13 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from bridge.cloudevents import headers_of
-from bridge.consumer import KafkaConsumer
-from bridge.kafka import Admin, Delivered, KafkaAccess, KafkaUnavailable, Outgoing, Publisher
+from bridge import consumer
+from bridge.cloudevents import headers_of, of_topic
+from bridge.consumer import KafkaConsumer, NeverEnds
+from bridge.kafka import Admin, Delivered, KafkaAccess, KafkaUnavailable, Outgoing, Publisher, Subscriber
 from bridge.ports import Checkpoint
 from bridge.record import Arrival, Record, parse_fact
 from bridge.relay import Relay
@@ -131,7 +133,7 @@ async def at_work(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 def record_of(case_id: str, version: int, **changes: Any) -> Record:
     body = event_pb2.WithdrawalRequested(reason=f"{case_id} {version}").SerializeToString()
     record = Record(
-        event_id=uuid4(),
+        event_id=str(uuid4()),
         origin="governance-01",
         case_id=case_id,
         stream=f"case/{case_id}",
@@ -142,7 +144,7 @@ def record_of(case_id: str, version: int, **changes: Any) -> Record:
         body=body,
         fact=parse_fact(KIND, body),
     )
-    return replace(record, **changes)
+    return record._replace(**changes)
 
 
 def story(cases: int, facts: int) -> list[Record]:
@@ -189,7 +191,7 @@ async def test_every_record_arrives_unchanged_and_each_case_in_its_order(channel
     sent = {record.event_id: record for record in channel.here.rows}
     for record in channel.there.rows:
         published = sent[record.event_id]
-        assert replace(record, position=0) == replace(published, position=0, arrival=Arrival.KAFKA)
+        assert record._replace(position=0) == published._replace(position=0, arrival=Arrival.KAFKA)
 
 
 async def test_a_case_lies_on_one_partition_and_cases_lie_on_all(channel: Channel) -> None:
@@ -254,6 +256,41 @@ async def test_a_consumer_goes_on_where_the_one_before_it_stopped(channel: Chann
         async with at_work(channel.consumer().run()):
             await channel.has_taken(100)
     assert len(channel.there.sources) == len(set(channel.there.sources)) == 100
+
+
+async def test_a_consumer_does_not_go_on_beside_one_that_never_ends(
+    channel: Channel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumer, "ENDS_SECONDS", 1.0)
+    may_end = threading.Event()
+    stuck, taking = threading.Thread(target=may_end.wait), channel.consumer()
+    stuck.start()
+    try:
+        taking.endings.add(stuck)
+        with pytest.raises(NeverEnds):
+            await asyncio.wait_for(taking.run(), 30)
+    finally:
+        may_end.set()
+        stuck.join()
+
+
+async def test_a_partition_that_the_client_library_does_not_fetch_any_more_is_begun_anew(
+    channel: Channel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assign, paused = Subscriber._assign, list[TopicPartition]()
+
+    def assign_and_pause(subscriber: Subscriber, library: Consumer, partitions: list[TopicPartition]) -> None:
+        assign(subscriber, library, partitions)
+        if partitions and not paused:
+            paused.append(partitions[0])
+            library.pause(paused)
+
+    monkeypatch.setattr(Subscriber, "_assign", assign_and_pause)
+    channel.here.append(*story(cases=30, facts=5))
+    async with at_work(channel.relay().run(), channel.consumer().run()):
+        await channel.has_taken(150)
+    channel.assert_all_arrived_once_and_in_order()
+    assert paused
 
 
 async def test_two_consumers_of_one_database_share_the_cases_and_one_alone_takes_all(channel: Channel) -> None:
@@ -328,6 +365,25 @@ async def test_partitions_that_change_hands_while_the_store_is_gone_lose_nothing
         await channel.has_published(400)
         channel.there.available = True
         await channel.has_taken(400)
+    channel.assert_all_arrived_once_and_in_order()
+
+
+async def test_a_partition_that_leaves_while_nothing_can_be_stored_is_read_on_when_it_comes_back(
+    channel: Channel,
+) -> None:
+    staying, visiting = channel.consumer(), channel.consumer()
+    visiting.sink = MemoryJournal()
+    async with at_work(channel.relay().run(), staying.run()):
+        await until(lambda: len(staying.state.next_offsets) == 3, "one has all partitions")
+        channel.there.writable = False
+        channel.here.append(*story(cases=20, facts=5))
+        await until(lambda: staying.state.last_error.startswith("StoreUnavailable"), "it waits for the store")
+        async with at_work(visiting.run()):
+            await until(lambda: visiting.state.next_offsets, "the other has partitions")
+            channel.there.writable = True
+            await until(lambda: staying.state.taken, "the first one takes records in again")
+        channel.here.append(*story(cases=20, facts=5))
+        await channel.has_taken(200)
     channel.assert_all_arrived_once_and_in_order()
 
 
@@ -473,6 +529,23 @@ async def remake(channel: Channel) -> None:
             return False
 
     await until(is_there, "the topic is there again")
+
+
+async def test_what_was_on_its_way_while_the_topic_was_made_anew_is_taken_in_in_its_turn(channel: Channel) -> None:
+    """A producer delivers to the new topic what it could not deliver to the one before: ahead of what was lost."""
+    first, second = story(cases=1, facts=2)
+    channel.here.append(first)
+    async with at_work(channel.relay().run()):
+        await channel.has_published(1)
+    before = channel.admin.topic_id(channel.settings.topic)
+    await remake(channel)
+    await channel.publish(message_of(second, **dict([of_topic(before)])))
+    channel.here.append(second)
+    async with at_work(channel.consumer().run()):
+        await asyncio.sleep(2 * channel.settings.check_seconds)  # it could take in what is there
+        async with at_work(channel.relay().run()):
+            await channel.has_taken(2)
+    channel.assert_all_arrived_once_and_in_order()
 
 
 async def assert_all_is_on_the_topic(channel: Channel) -> None:

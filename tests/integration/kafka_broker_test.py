@@ -28,6 +28,9 @@ STRANGERS = [
     Identity("organ", "broker"),
 ]
 
+# So long a consumer without a name would keep the next one waiting.
+SESSION_SECONDS = 6.0
+
 
 @pytest.fixture
 def settings() -> BridgeSettings:
@@ -60,6 +63,21 @@ def consume(access: KafkaAccess, settings: BridgeSettings, count: int) -> list[I
     return found
 
 
+def murmur2(data: bytes) -> int:
+    """Austin Appleby's MurmurHash2 with Kafka's seed, as an unsigned number of 32 bits."""
+    multiplier, mask = 0x5BD1E995, 0xFFFFFFFF
+    value = 0x9747B28C ^ len(data)
+    whole = len(data) & ~3
+    for place in range(0, whole, 4):
+        part = int.from_bytes(data[place : place + 4], "little") * multiplier & mask
+        part = (part ^ part >> 24) * multiplier & mask
+        value = value * multiplier & mask ^ part
+    if rest := data[whole:]:
+        value = (value ^ int.from_bytes(rest, "little")) * multiplier & mask
+    value = (value ^ value >> 13) * multiplier & mask
+    return value ^ value >> 15
+
+
 async def test_what_one_service_writes_another_reads_in_order(broker: RunningBroker, settings: BridgeSettings) -> None:
     make_topic(broker, settings)
     delivered = await publish(broker.access(GOVERNANCE), settings, b"first", b"second")
@@ -67,6 +85,31 @@ async def test_what_one_service_writes_another_reads_in_order(broker: RunningBro
     found = await asyncio.to_thread(consume, broker.access(DEPARTMENT), settings, 2)
     assert [(message.key, message.value) for message in found] == [(b"one case", b"first"), (b"one case", b"second")]
     assert {message.partition for message in found} == {place.partition for place in delivered}
+
+
+async def test_a_key_lies_where_a_java_producer_would_put_it(broker: RunningBroker) -> None:
+    settings = BridgeSettings(topic=f"test.{uuid4().hex}", partitions=12)
+    make_topic(broker, settings)
+    keys = [str(uuid4()).encode() for _ in range(200)]
+    publisher = Publisher(broker.access(GOVERNANCE), settings)
+    try:
+        places = await publisher.publish([Outgoing(key, b"value", []) for key in keys])
+    finally:
+        await asyncio.to_thread(publisher.close)
+    assert [place.partition for place in places] == [(murmur2(key) & 0x7FFFFFFF) % 12 for key in keys]
+
+
+@pytest.mark.parametrize(("key", "expected"), [(b"21", -973932308), (b"foobar", -790332482), (b"abc", 479470107)])
+def test_the_hash_above_is_the_one_of_kafkas_own_clients(key: bytes, expected: int) -> None:
+    """Values that Kafka's own tests have for org.apache.kafka.common.utils.Utils.murmur2."""
+    assert murmur2(key) == expected % 2**32
+
+
+async def test_a_batch_beyond_what_the_producer_holds_waits_and_keeps_its_order(broker: RunningBroker) -> None:
+    settings = BridgeSettings(topic=f"test.{uuid4().hex}", partitions=3, queued_messages=100, in_flight=1)
+    make_topic(broker, settings)
+    places = await publish(broker.access(GOVERNANCE), settings, *(b"%d" % number for number in range(1_000)))
+    assert [place.offset for place in places] == list(range(1_000))
 
 
 async def test_what_a_subscriber_is_told_does_not_wait_while_it_is_given_partitions(
@@ -86,14 +129,40 @@ async def test_what_a_subscriber_is_told_does_not_wait_while_it_is_given_partiti
     assert await asyncio.to_thread(asked.wait, 30)
     started = time.monotonic()
     subscriber.commit({0: 0})
-    subscriber.pause()
-    subscriber.resume()
     subscriber.lag(0, 0)
     took = time.monotonic() - started
     told.set()
     await reading
     await asyncio.to_thread(subscriber.close)
     assert took < 1
+
+
+async def test_a_subscriber_that_closes_is_asked_nothing_and_the_next_one_has_its_partitions_at_once(
+    broker: RunningBroker, settings: BridgeSettings
+) -> None:
+    """What it would be asked then may never be answered; it keeps its place in the group by its name."""
+    make_topic(broker, settings)
+    await publish(broker.access(GOVERNANCE), settings, b"first", b"second")
+    revoked: list[int] = []
+    access, group = broker.access(DEPARTMENT), uuid4().hex
+
+    def take() -> list[bytes | None]:
+        subscriber = Subscriber(access, settings, group, lambda _: {}, revoked.extend, "department-01")
+        found: list[bytes | None] = []
+        while len(found) < 2:
+            found += [message.value for message in subscriber.consume()]
+        started = time.monotonic()
+        subscriber.close()
+        closed_after.append(time.monotonic() - started)
+        return found
+
+    closed_after: list[float] = []
+    assert await asyncio.to_thread(take) == [b"first", b"second"]
+    started = time.monotonic()
+    assert await asyncio.to_thread(take) == [b"first", b"second"]
+    assert time.monotonic() - started < SESSION_SECONDS
+    assert revoked == []
+    assert max(closed_after) < 2
 
 
 def consume_until(subscriber: Subscriber, asked: threading.Event) -> None:

@@ -28,7 +28,7 @@ class MemoryJournal:
         """Decide something here."""
         self._reach()
         for record in records:
-            self.rows.append(replace(record, position=len(self.rows) + 1))
+            self.rows.append(record._replace(position=len(self.rows) + 1))
 
     def of_case(self, case_id: str) -> list[int]:
         """The versions of a case's records, in the order in which they came."""
@@ -78,7 +78,7 @@ class MemoryJournal:
     # --- Sink ---
 
     async def absorb(self, items: Sequence[Arrived | Undecodable], cursors: Sequence[Cursor]) -> None:
-        self._reach()
+        self._reach(to_write=True)
         known = {(record.origin, record.event_id) for record in self.rows}
         for item in items:
             self.sources.append(item.source)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from clients.channel import open_channel
 from clients.credentials import Credentials
 from clients.identity import Identity
-from servers.mesh.ports import free_ports
+from servers.mesh import logs
+from servers.mesh.errors import MeshError
+from servers.mesh.ports import Ports, free_ports
 
-PATIENCE = 45.0
+PATIENCE = 90.0
 NAMES = {"kafka", "intake", "governance", "department"}
 
 Up = Callable[..., "subprocess.Popen[str]"]
@@ -66,11 +69,23 @@ def endpoints(data: Path) -> dict[str, dict[str, Any]]:
         return {}
 
 
+def free_base() -> int:
+    """A base all of whose ports are free: other tests have meshes of their own."""
+    while True:
+        with suppress(MeshError):
+            Ports.choose(base := free_ports(1)[0])
+            return base
+
+
 def is_alive(pid: int) -> bool:
     try:
         return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
     except FileNotFoundError:
         return False
+
+
+def children_of(pid: int) -> set[int]:
+    return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
 
 
 def pids(data: Path) -> set[int]:
@@ -120,14 +135,19 @@ def test_a_subsystem_that_is_killed_runs_again_and_its_new_process_is_announced(
 def test_after_the_supervisor_is_killed_nothing_runs_and_the_next_start_finds_its_ports_free(
     up: Up, tmp_path: Path
 ) -> None:
-    base = str(free_ports(1)[0])
+    base = str(free_base())
     first = up(tmp_path, "--port-base", base)
-    children = {entry["pid"] for entry in until(lambda: endpoints(tmp_path)).values()}
+    until(lambda: endpoints(tmp_path) or first.poll() is not None)
+    assert first.poll() is None, first.communicate()
+    children = pids(tmp_path)
     first.kill()
     first.wait()
+    os.truncate(tmp_path / "log" / "kafka.log", logs.MOST_BYTES + 1)
     second = up(tmp_path, "--port-base", base)
     until(lambda: second.poll() is not None or (pids(tmp_path) and not pids(tmp_path) & children))
     assert not any(is_alive(pid) for pid in children)
+    until(lambda: (tmp_path / "log" / "kafka.log").stat().st_size < logs.MOST_BYTES)
+    assert (tmp_path / "log" / "kafka.log.1").stat().st_size > logs.MOST_BYTES
     second.send_signal(signal.SIGINT)
     output, errors = second.communicate(timeout=PATIENCE)
     assert (second.returncode, errors) == (0, "")
@@ -136,13 +156,45 @@ def test_after_the_supervisor_is_killed_nothing_runs_and_the_next_start_finds_it
     assert not endpoints(tmp_path)
 
 
+def move(source: Path, target: Path, name: str) -> None:
+    """As if its volume went away, or came back."""
+    target.mkdir(exist_ok=True)
+    for path in source.glob(f"{name}.db*"):
+        path.rename(target / path.name)
+
+
+def test_a_database_that_is_gone_is_not_begun_anew_and_heals_by_coming_back(up: Up, tmp_path: Path) -> None:
+    data, away = tmp_path / "mesh", tmp_path / "away"
+    first = up(data, "--port-base", "0")
+    before = until(lambda: endpoints(data))
+    log = data / "log" / "mesh.log"
+    move(data / "db", away, "department")
+    until(lambda: "supervisor.holds_back" in log.read_text())
+    assert f"{data}/db/department.db is missing" in log.read_text()
+    assert not is_alive(before["department"]["pid"])
+    assert all(is_alive(before[name]["pid"]) for name in NAMES - {"department"})
+    assert not list((data / "db").glob("department.db"))
+    move(away, data / "db", "department")
+    after = until(lambda: (found := endpoints(data)) != before and found)
+    assert {name for name in NAMES if before[name] != after[name]} == {"department"}
+    first.terminate()
+    first.communicate(timeout=PATIENCE)
+    move(data / "db", away, "intake")
+    output, errors = (second := up(data, "--port-base", "0")).communicate(timeout=PATIENCE)
+    assert (second.returncode, output, errors.count("\n")) == (1, "", 1)
+    assert errors.startswith(f"the database of intake is lost: {data}/db/intake.db is missing or empty")
+    assert not list((data / "db").glob("intake.db"))
+
+
 def test_a_mesh_that_is_interrupted_at_its_start_stops_what_it_has_started(up: Up, tmp_path: Path) -> None:
     process = up(tmp_path, "--port-base", "0")
-    until(lambda: (tmp_path / "log" / "kafka.log").exists())
+    names = ("kafka", "department")
+    until(lambda: all((tmp_path / "log" / f"{name}.log").exists() for name in names))
+    started = children_of(process.pid)
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=PATIENCE)
     assert (process.returncode, output, errors) == (0, "stopping\n", "")
-    assert not (tmp_path / "log" / "intake.log").exists()
+    assert not any(is_alive(pid) for pid in started)
 
 
 def test_a_second_signal_ends_everything_at_once(up: Up, tmp_path: Path) -> None:
