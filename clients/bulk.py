@@ -1,7 +1,7 @@
-"""Many requests over one bidirectional stream: pipelined, answered in any order, resumed after a lost connection."""
+"""Many requests over one bidirectional stream: several in a message, answered in any order, resumed when it is lost."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
@@ -19,12 +19,15 @@ Req = TypeVar("Req", bound=Message)
 Resp = TypeVar("Resp", bound=Message)
 
 WINDOW = 256
+# What one message carries at most, as the contract has it; of its bytes it leaves room for the last request.
+MESSAGE_ITEMS = 100
+MESSAGE_BYTES = 512 * 1024
 # Attempts in a row to open the stream again, with nothing answered in between.
 ATTEMPTS = 5
 
 
-class Response(Protocol):
-    """What a bulk stream's response has."""
+class Result(Protocol):
+    """What a bulk stream answers to one request."""
 
     request_id: str
     failed: status_pb2.Status
@@ -59,7 +62,7 @@ class Pipeline(Generic[Req, Resp]):
     The requests keep their ids, so that sending one again has no second effect.
     """
 
-    def __init__(self, open_stream: Open, wrap: Callable[[Req], Message], window: int = WINDOW) -> None:
+    def __init__(self, open_stream: Open, wrap: Callable[[Sequence[Req]], Message], window: int = WINDOW) -> None:
         self._open = open_stream
         self._wrap = wrap
         self._room = asyncio.Semaphore(window)
@@ -114,9 +117,10 @@ class Pipeline(Generic[Req, Resp]):
         try:
             async with aclosing(stream.messages()) as responses:
                 async for response in responses:
-                    answer = self._answer(response)
-                    if answer is not None:
-                        yield answer
+                    for result in response.results:
+                        answer = self._answer(result)
+                        if answer is not None:
+                            yield answer
         finally:
             sending.cancel()
             stream.cancel()
@@ -130,19 +134,32 @@ class Pipeline(Generic[Req, Resp]):
 
     async def _send(self, stream: Stream[Any, Any]) -> None:
         while (request := await self._to_send.get()) is not None:
-            if not await stream.write(self._wrap(request)):
+            if not await stream.write(self._wrap([request, *self._more(request)])):
                 return
         await stream.half_close()
 
-    def _answer(self, response: Response) -> Answer[Req, Resp] | None:
-        request = self._pending.pop(response.request_id, None)
+    def _more(self, first: Req) -> Iterator[Req]:
+        """What else is there to be sent, as much as goes with the first."""
+        size = first.ByteSize()
+        for _ in range(min(self._to_send.qsize(), MESSAGE_ITEMS - 1)):
+            if size >= MESSAGE_BYTES:
+                return
+            request = self._to_send.get_nowait()
+            if request is None:
+                self._to_send.put_nowait(None)
+                return
+            size += request.ByteSize()
+            yield request
+
+    def _answer(self, result: Result) -> Answer[Req, Resp] | None:
+        request = self._pending.pop(result.request_id, None)
         if request is None:
             return None
         self._room.release()
-        result = response.WhichOneof("result")
-        if result == "failed":
-            return Answer(request, None, error_of_status(response.failed))
-        return Answer(request, getattr(response, result), None)
+        name = result.WhichOneof("result")
+        if name == "failed":
+            return Answer(request, None, error_of_status(result.failed))
+        return Answer(request, getattr(result, name), None)
 
 
 def _id_of(request: Message) -> str:

@@ -99,12 +99,13 @@ def _check_key(certificate: x509.Certificate, key: bytes, path: Path) -> None:
 
 def _check_issuer(certificate: x509.Certificate, path: Path, ca: bytes, ca_path: Path) -> None:
     authorities = x509.load_pem_x509_certificates(ca)
-    if not any(_issued_by(certificate, authority) for authority in authorities):
+    if not any(issued_by(certificate, authority) for authority in authorities):
         issuer = certificate.issuer.rfc4514_string()
         raise CredentialsError(f"the certificate {path} was issued by {issuer}, which is not in {ca_path}")
 
 
-def _issued_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
+def issued_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
+    """Whether this authority signed the certificate; its dates are not looked at."""
     try:
         certificate.verify_directly_issued_by(authority)
     except (ValueError, TypeError, InvalidSignature):
@@ -113,14 +114,15 @@ def _issued_by(certificate: x509.Certificate, authority: x509.Certificate) -> bo
 
 
 def _domain(certificate: x509.Certificate, path: Path, identity: Identity) -> str:
-    for uri in _uris(certificate):
+    for uri in uris(certificate):
         domain = urlsplit(uri).netloc
         if uri == identity.uri(domain):
             return domain
     raise CredentialsError(f"the certificate {path} does not carry the identity {identity}")
 
 
-def _uris(certificate: x509.Certificate) -> list[str]:
+def uris(certificate: x509.Certificate) -> list[str]:
+    """The URIs that it names, its holder's identity among them."""
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:

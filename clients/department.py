@@ -1,6 +1,7 @@
 """The department approval system, as an organ sees it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -77,15 +78,26 @@ class DepartmentClient(SubsystemClient):
         self, commands: Source[Command], window: int = WINDOW
     ) -> AsyncIterator[Answer[Command, CommandResponse]]:
         """Execute many commands, the fastest way; those of one case in their order, answers in any order."""
-        pipeline = Pipeline[Any, Any](lambda: self._stub.ExecuteCommands(metadata=trace_metadata()), _wrapped, window)
+        pipeline = Pipeline[Any, Any](lambda: self._stub.ExecuteCommands(metadata=trace_metadata()), _together, window)
         return cast("AsyncIterator[Answer[Command, CommandResponse]]", pipeline.run(commands))
 
 
-def _wrapped(command: Message) -> pb.ExecuteCommandsRequest:
+def _together(commands: Sequence[Message]) -> pb.ExecuteCommandsRequest:
+    return pb.ExecuteCommandsRequest(commands=[_wrapped(command) for command in commands])
+
+
+def _wrapped(command: Message) -> pb.ExecuteCommandsRequest.Command:
     """The command in its place: each type has one field."""
-    wrapped = pb.ExecuteCommandsRequest()
-    for field in wrapped.DESCRIPTOR.fields:
-        if field.message_type is command.DESCRIPTOR:
-            getattr(wrapped, field.name).CopyFrom(command)
-            return wrapped
-    raise TypeError(f"{command.DESCRIPTOR.full_name} is no command of the department")
+    field = _fields().get(command.DESCRIPTOR.full_name)
+    if field is None:
+        raise TypeError(f"{command.DESCRIPTOR.full_name} is no command of the department")
+    wrapped = pb.ExecuteCommandsRequest.Command()
+    getattr(wrapped, field).CopyFrom(command)
+    return wrapped
+
+
+@cache
+def _fields() -> Mapping[str, str]:
+    """By the type of the command."""
+    fields = pb.ExecuteCommandsRequest.Command.DESCRIPTOR.fields
+    return {field.message_type.full_name: field.name for field in fields if field.message_type is not None}

@@ -1,6 +1,6 @@
 """The caller's inbox: what a subsystem has for it, as an endless iterator that survives lost connections."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -76,6 +76,8 @@ class Inbox:
         self._progress = Progress(credit, from_sequence)
         self._session: Session | None = None
         self._finished = False
+        self.on_lost: Callable[[RongheError | None], None] | None = None
+        """Called when a session has ended, with the reason where there is one, and a new one is tried."""
 
     def __aiter__(self) -> AsyncIterator[Item]:
         return self._items()
@@ -84,7 +86,7 @@ class Inbox:
         """The items as they came, many in one message."""
         backoff = Backoff(longest=5.0)
         while not self._finished:
-            wait = None
+            lost = None
             try:
                 async with aclosing(self._one_session()) as batches:
                     async for batch in batches:
@@ -96,9 +98,11 @@ class Inbox:
                 if error.code in FINAL:
                     raise
                 log.info("inbox.lost", reason=error.reason)
-                wait = error.retry_after
+                lost = error
             if not self._finished:
-                await backoff.wait(wait)
+                if self.on_lost:
+                    self.on_lost(lost)
+                await backoff.wait(lost.retry_after if lost else None)
 
     def finish(self) -> None:
         """Let the iteration end, once what was acknowledged is sent."""

@@ -30,7 +30,7 @@ class IntakeClient(SubsystemClient):
         """Hand many applications in, the fastest way; answers come in any order."""
         pipeline = Pipeline[pb.SubmitApplicationRequest, pb.SubmitApplicationResponse](
             lambda: self._stub.SubmitApplications(metadata=trace_metadata()),
-            lambda request: pb.SubmitApplicationsRequest(application=request),
+            lambda applications: pb.SubmitApplicationsRequest(applications=applications),
             window,
         )
         return pipeline.run(requests)

@@ -24,6 +24,14 @@ class OperationsClient(ServiceClient):
         """Walk the hash chain, for at most so many seconds."""
         return await self._call(self._stub.VerifyJournal, request, seconds)
 
+    async def list_journal_heads(self, request: pb.ListJournalHeadsRequest) -> pb.ListJournalHeadsResponse:
+        """A page of the signed heads of a journal that are held here."""
+        return await self._call(self._stub.ListJournalHeads, request)
+
+    async def compare_journal(self, request: pb.CompareJournalRequest) -> pb.CompareJournalResponse:
+        """Compare the journal here with signed heads of it."""
+        return await self._call(self._stub.CompareJournal, request)
+
     async def get_settings(self, request: pb.GetSettingsRequest) -> pb.GetSettingsResponse:
         """The settings in force."""
         return await self._call(self._stub.GetSettings, request)
@@ -57,6 +65,10 @@ class OperationsClient(ServiceClient):
     async def republish_since(self, request: pb.RepublishSinceRequest) -> pb.RepublishSinceResponse:
         """Let the relay publish again from a position or a time on."""
         return await self._call(self._stub.RepublishSince, request)
+
+    async def drain_inbox(self, request: pb.DrainInboxRequest) -> pb.DrainInboxResponse:
+        """Acknowledge on a receiver's behalf whatever waits for it."""
+        return await self._call(self._stub.DrainInbox, request)
 
     async def confirm_clock(self, request: pb.ConfirmClockRequest) -> pb.ConfirmClockResponse:
         """Let the subsystem go by its machine's clock again."""

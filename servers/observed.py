@@ -5,9 +5,11 @@ from collections.abc import Callable, Mapping
 from sqlalchemy import Connection, func, select
 
 from bridge.consumer import ConsumerState
-from bridge.record import Arrival
+from bridge.record import Arrival, Record
 from bridge.relay import RelayState
 from clients.telemetry.metrics import Metrics
+from ronghe.case.v1.case_pb2 import Outcome
+from ronghe.event.v1.event_pb2 import Decided
 from servers.kernel import tables
 from servers.kernel.kernel import Kernel
 from servers.kernel.times import to_micros
@@ -18,10 +20,16 @@ def count_commits(metrics: Metrics) -> Callable[[Committed], None]:
     """Counts what each transaction made durable."""
 
     def count(committed: Committed) -> None:
-        own = (taken.record.type for taken in committed.taken if taken.record.arrival is Arrival.OWN)
-        metrics.committed(committed.units, own)
+        own = (taken.record for taken in committed.taken if taken.record.arrival is Arrival.OWN)
+        metrics.committed(committed.units, ((record.type, _outcome(record)) for record in own))
 
     return count
+
+
+def _outcome(record: Record) -> str:
+    """For example "GRANTED"; "" for what is no decision."""
+    fact = record.fact
+    return Outcome.Name(fact.outcome).removeprefix("OUTCOME_") if isinstance(fact, Decided) else ""
 
 
 def observe_kernel(metrics: Metrics, kernel: Kernel) -> None:

@@ -1,6 +1,6 @@
 """Settings of one subsystem's process: read once, from the environment, strict."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, Field
@@ -30,6 +30,12 @@ class SubsystemSettings(BaseSettings):
     log: Path | None = Field(default=None, description="log file; standard output when absent")
     sampling: float = Field(default=1.0, ge=0, le=1, description="share of cases that are traced")
     stepped_clock: bool = Field(default=False, description="a simulation: operators may advance the clock")
+    head_seconds: float = Field(
+        default=60, gt=0, description="how often the journal's head is signed and told to the others, while it grows"
+    )
+    intakes: Mapping[str, str] = Field(
+        default={}, description="names of the intake systems by id, as they stand on vouchers"
+    )
     bridge: BridgeSettings = Field(default_factory=BridgeSettings, description="the five measures of the channel")
 
     @property

@@ -75,7 +75,8 @@ def lead_of(case: case_pb2.Case) -> Identity:
 
 
 def intake_machine(clock: Clock) -> Machine:
-    return Machine("intake-01", [ApplicationStream("intake-01", "governance-01", catalog(), codes())], clock)
+    intakes = {INTAKE.id: "渝快办"}
+    return Machine("intake-01", [ApplicationStream("intake-01", "governance-01", catalog(), codes(), intakes)], clock)
 
 
 def governance_machine(clock: Clock) -> Machine:

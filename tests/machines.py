@@ -6,7 +6,7 @@ alone gives the state again.
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
@@ -21,6 +21,12 @@ from servers.kernel.batch import with_causes
 from servers.kernel.stream import Facts, Scope, StreamKey
 
 NAMESPACE = UUID("6f0e1c58-7a0b-4c86-9f0e-2f4f3c8a9d10")
+
+
+def _id(namespace: UUID, name: str) -> str:
+    return str(uuid5(namespace, name))
+
+
 START = datetime(2026, 11, 23, 1, 0, tzinfo=UTC)
 """Nine in the morning in Chongqing, a Monday."""
 
@@ -42,7 +48,7 @@ def snapshot(message: Message) -> bytes:
 class Live:
     state: Any
     version: int = 0
-    last: tuple[UUID, ...] = ()
+    last: tuple[str, ...] = ()
 
 
 @dataclass
@@ -57,7 +63,7 @@ class Machine:
     inboxes: dict[str, list[Record]] = field(default_factory=lambda: defaultdict(list))
     parked: list[Record] = field(default_factory=list)
     counters: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    known: set[UUID] = field(default_factory=set)
+    known: set[str] = field(default_factory=set)
 
     def rules(self, key: StreamKey) -> Any:
         return next(stream for stream in self.streams if stream.kind == key.kind)
@@ -75,7 +81,7 @@ class Machine:
 
     def execute(self, command: Message, caller: Identity) -> Any:
         """Decide a command, journal what follows, and answer; raises Refused."""
-        ids = (uuid5(NAMESPACE, f"{self.origin}/{len(self.journal)}/{index}") for index in count())
+        ids = (_id(NAMESPACE, f"{self.origin}/{len(self.journal)}/{index}") for index in count())
         scope = Scope(self.clock.now, ids.__next__, self._next_number, caller)
         rules = next(stream for stream in self.streams if type(command) in stream.commands)
         key = self._stored(rules.target(command, scope))
@@ -99,7 +105,7 @@ class Machine:
 
     def _expire(self, key: StreamKey, live: Live, name: str) -> None:
         (cause,) = live.last
-        ids = (uuid5(cause, f"{key}/{index}") for index in count())
+        ids = (_id(UUID(cause), f"{key}/{index}") for index in count())
         scope = Scope(self.clock.now, ids.__next__, self._next_number)
         self._append(key, self.rules(key).expire(live.state, name, scope), live.last, scope)
 
@@ -118,7 +124,7 @@ class Machine:
         if not all(self.rules(key).may_say(self.of(key).state, record) for key in keys):
             self.parked.append(record)
             return
-        record = replace(record, arrival=arrival, position=len(self.journal) + 1)
+        record = record._replace(arrival=arrival, position=len(self.journal) + 1)
         self._take(record)
         self._meet(keys, record)
 
@@ -136,7 +142,7 @@ class Machine:
             self._react(key, record)
 
     def _react(self, key: StreamKey, record: Record) -> None:
-        ids = (uuid5(record.event_id, f"{key}/{index}") for index in count())
+        ids = (_id(UUID(record.event_id), f"{key}/{index}") for index in count())
         scope = Scope(self.clock.now, ids.__next__, self._next_number)
         live = self.of(key)
         before = snapshot(live.state)
@@ -144,7 +150,7 @@ class Machine:
         assert snapshot(live.state) == before, "react changed the state"
         self._append(key, facts, (record.event_id,), scope)
 
-    def _append(self, key: StreamKey, facts: Facts, causes: tuple[UUID, ...], scope: Scope) -> list[Record]:
+    def _append(self, key: StreamKey, facts: Facts, causes: tuple[str, ...], scope: Scope) -> list[Record]:
         records: list[Record] = []
         for given in facts:
             fact, led_to_it = with_causes(given, causes, records)

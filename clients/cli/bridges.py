@@ -1,4 +1,4 @@
-"""`ronghe bridge status`, `pause`, `resume`, `republish`: what carries events between the subsystems."""
+"""`ronghe bridge status`, `pause`, `resume`, `republish`, `drain`: what carries events between the subsystems."""
 
 from collections.abc import Iterator, Mapping
 from typing import Annotated
@@ -82,6 +82,34 @@ async def republish(
         done = await client.operations.republish_since(request)
     first, last = done.after_position + 1, done.to_position
     acting.show(done, lambda: [say("rows {first} to {last} are published again", first=first, last=last)])
+
+
+@command(app, "drain")
+async def drain(
+    acting: Acting,
+    subsystem: Annotated[str, typer.Argument(metavar="|".join(SUBSYSTEMS), help="Whose inbox it is.")],
+    receiver: Annotated[str, typer.Argument(metavar="KIND/ID", help="For example organ/fire-500103.")],
+    reason: Reason,
+) -> None:
+    """Acknowledge whatever waits for a receiver that does not come any more; it can be had again by its sequence.
+
+    --officer says who acts.
+    """
+    request = told(acting, pb.DrainInboxRequest(receiver=receiver), reason)
+    async with acting.subsystem(subsystem_of(subsystem), acting.reader) as client:
+        done = await client.operations.drain_inbox(request)
+    acting.show(done, lambda: [_drained(receiver, done)])
+
+
+def _drained(receiver: str, done: pb.DrainInboxResponse) -> str:
+    if not done.items:
+        return say("nothing waited for {receiver}", receiver=receiver)
+    return say(
+        "{items} items of {receiver} are acknowledged, from sequence {first} on",
+        items=done.items,
+        receiver=receiver,
+        first=done.first_sequence,
+    )
 
 
 def _bridge(text: str) -> tuple[str, "pb.Bridge.ValueType"]:

@@ -17,6 +17,8 @@ from ronghe.party.v1.party_pb2 import Officer
 P = ParamSpec("P")
 Action = Callable[Concatenate[Acting, P], Coroutine[Any, Any, None]]
 
+# What grpc's core says on standard error is no sentence of a command's.
+QUIET_TRANSPORT = ("GRPC_VERBOSITY", "NONE")
 DATA = Path(".ronghe")
 PANEL = "Global options"
 DATA_HELP = "Data directory of the mesh: certificates, addresses, spans."

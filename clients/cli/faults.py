@@ -18,7 +18,7 @@ def faults(
     scene: Annotated[str, typer.Option(help="Scenes whose name matches this regular expression.")] = ".*",
     only: Annotated[str, typer.Option(help="Faults whose name matches this regular expression.")] = "",
     folder: Annotated[Path, typer.Option(help="Made anew: data and report.")] = Path(".ronghe-faults"),
-    port_base: Annotated[int, typer.Option(min=1, max=65400, help="First port of the mesh under test.")] = 7400,
+    port_base: Annotated[int, typer.Option(min=1, max=64400, help="First port; each scene has a hundred.")] = 7400,
 ) -> None:
     """Break a mesh of its own in every way it must survive; an independent checker judges; 0 when all is well."""
     command = [

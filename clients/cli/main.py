@@ -24,6 +24,7 @@ from clients.cli import (
     documents,
     faults,
     inbox,
+    journals,
     locate,
     mesh,
     operations,
@@ -33,7 +34,7 @@ from clients.cli import (
     tasks,
     trace,
 )
-from clients.cli.command import remember
+from clients.cli.command import QUIET_TRANSPORT, remember
 from clients.telemetry.logging import configure_logging
 
 TOP = (
@@ -43,6 +44,7 @@ TOP = (
     documents.app,
     trace.app,
     catalog.app,
+    journals.app,
     operations.app,
     doctor.app,
     faults.app,
@@ -82,7 +84,6 @@ def _group(about: str, parts: Sequence[typer.Typer]) -> typer.Typer:
 
 def main() -> None:
     """Run the command line."""
-    # What grpc's core says on standard error is no sentence of ours.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    os.environ.setdefault(*QUIET_TRANSPORT)
     configure_logging("ronghe")
     build()()

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from clients.cli.command import DataOption, data_of
+from clients.cli.command import QUIET_TRANSPORT, DataOption, data_of
 from clients.cli.language import in_english
 
 app = typer.Typer()
@@ -48,7 +48,9 @@ def up(
     options += ["--database", database] if database else []
     options += [] if replicas is None else ["--replicas", str(replicas)]
     command = [sys.executable, "-m", "servers.mesh", "--data", str(data_of(context, data)), *options]
-    os.execv(sys.executable, command)  # noqa: S606 - the mesh takes this process's place, and its signals
+    # The servers' logs are to have what the transport library says of handshakes that fail.
+    environment = {name: value for name, value in os.environ.items() if (name, value) != QUIET_TRANSPORT}
+    os.execve(sys.executable, command, environment)  # noqa: S606 - the mesh takes this process's place, and its signals
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""`ronghe journal verify`, `ronghe settings`, `ronghe acts`: the subsystems' record, settings, and operators' acts."""
+"""`ronghe settings`, `ronghe acts`: the subsystems' settings, and what operators did."""
 
 from collections.abc import Iterator, Mapping
 from typing import Annotated
@@ -8,30 +8,12 @@ import typer
 from clients.cli.acting import Acting
 from clients.cli.asking import ask
 from clients.cli.command import AtOption, command
-from clients.cli.errors import Failure
 from clients.cli.language import event, say
 from clients.cli.output import instant, rows, show, show_json, table
 from clients.cli.values import typed
-from clients.subsystem import SubsystemClient
 from ronghe.operations.v1 import operations_service_pb2 as pb
 
 app = typer.Typer()
-journal = typer.Typer(no_args_is_help=True, help="The record of everything that was decided.")
-app.add_typer(journal, name="journal")
-
-
-@command(journal, "verify")
-async def verify_journal(acting: Acting, at: AtOption = None) -> None:
-    """Walk the hash chain of each journal; exit status 1 when one is not whole. --json is an object by subsystem."""
-    answers = await ask(acting, at, _verify)
-    if acting.json:
-        show_json(answers)
-    else:
-        lines = [(name, found.rows, found.position, _verdict(found)) for name, found in answers.items()]
-        show([rows(table("journal", "rows#", "to position#", "found"), lines)])
-    bad = [name for name, found in answers.items() if found.HasField("fault")]
-    if bad:
-        raise Failure("the journal of {subsystems} is not whole", subsystems=", ".join(bad))
 
 
 @command(app, "settings")
@@ -88,22 +70,7 @@ def _subject(request: object) -> str:
             return say("by {seconds} s", seconds=request.by.seconds)
         case pb.RepublishSinceRequest():
             return say("since {when}", when=request.position or instant(request.time))
+        case pb.DrainInboxRequest():
+            return request.receiver
         case _:
             return ""
-
-
-async def _verify(client: SubsystemClient) -> pb.VerifyJournalResponse:
-    """The whole journal, stretch by stretch."""
-    whole = await client.operations.verify_journal(pb.VerifyJournalRequest())
-    while not whole.finished and not whole.HasField("fault"):
-        before = whole.rows
-        request = pb.VerifyJournalRequest(after_position=whole.position)
-        whole = await client.operations.verify_journal(request)
-        whole.rows += before
-    return whole
-
-
-def _verdict(found: pb.VerifyJournalResponse) -> str:
-    if not found.HasField("fault"):
-        return say("whole")
-    return say("at {position}: {what}", position=found.fault.position, what=found.fault.description)

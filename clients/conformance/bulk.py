@@ -17,6 +17,8 @@ from clients.errors import error_of_status
 from clients.stream import ENDED
 from ronghe.department.v1 import department_service_pb2 as pb
 
+Result = pb.ExecuteCommandsResponse.Result
+
 
 class Bulk:
     """One ExecuteCommands call: its commands are watched and disturbed one by one, as unary ones are."""
@@ -35,7 +37,8 @@ class Bulk:
         take = asyncio.ensure_future(self._take(requests, upstream))
         try:
             async for raw in upstream:
-                await self._answer(pb.ExecuteCommandsResponse.FromString(raw))
+                for result in pb.ExecuteCommandsResponse.FromString(raw).results:
+                    await self._answer(result)
         except grpc.aio.AioRpcError as failure:
             await fail(self._context, failure)
         finally:
@@ -47,42 +50,49 @@ class Bulk:
     async def _take(self, requests: AsyncIterator[bytes], upstream: "grpc.aio.StreamStreamCall[bytes, bytes]") -> None:
         with suppress(*ENDED):
             async for raw in requests:
-                call = command_of(pb.ExecuteCommandsRequest.FromString(raw))
-                self._seen.calls.append(call)
-                if self._script.do(call.subject, Scene.OVERLOADED):
-                    note_overload(call)
-                    call.done_at = time.monotonic()
-                    await self._write(pb.ExecuteCommandsResponse(request_id=call.request_id, failed=overloaded()))
-                else:
-                    self._waiting[call.request_id] = call
-                    await upstream.write(raw)
+                request = pb.ExecuteCommandsRequest.FromString(raw)
+                passed = [command for command in request.commands if await self._passes(command)]
+                if passed:
+                    await upstream.write(pb.ExecuteCommandsRequest(commands=passed).SerializeToString())
             await upstream.done_writing()
 
-    async def _answer(self, response: pb.ExecuteCommandsResponse) -> None:
-        call = self._waiting.pop(response.request_id, None)
-        if call is not None:
-            response = await self._note(call, response)
+    async def _passes(self, command: pb.ExecuteCommandsRequest.Command) -> bool:
+        """Whether the command goes on; what does not is answered here."""
+        call = command_of(command)
+        self._seen.calls.append(call)
+        if self._script.do(call.subject, Scene.OVERLOADED):
+            note_overload(call)
             call.done_at = time.monotonic()
-        await self._write(response)
+            await self._write(Result(request_id=call.request_id, failed=overloaded()))
+            return False
+        self._waiting[call.request_id] = call
+        return True
 
-    async def _note(self, call: Call, response: pb.ExecuteCommandsResponse) -> pb.ExecuteCommandsResponse:
-        if response.HasField("failed"):
-            error = error_of_status(response.failed)
+    async def _answer(self, result: Result) -> None:
+        call = self._waiting.pop(result.request_id, None)
+        if call is not None:
+            result = await self._note(call, result)
+            call.done_at = time.monotonic()
+        await self._write(result)
+
+    async def _note(self, call: Call, result: Result) -> Result:
+        if result.HasField("failed"):
+            error = error_of_status(result.failed)
             call.code, call.reason, call.message = error.code.name, error.reason, error.message
             call.retry_after = error.retry_after
-            return response
+            return result
         call.took_effect = True
         if self._script.do(call.subject, Scene.SLOW):
             await asyncio.sleep(SLOW)
         if self._script.do(call.subject, Scene.KILLED_ACTING):
             self._kill()
-            return response
+            return result
         if self._script.do(call.subject, Scene.ANSWER_LOST):
             call.code = StatusCode.UNAVAILABLE.name
-            return pb.ExecuteCommandsResponse(request_id=call.request_id, failed=lost())
+            return Result(request_id=call.request_id, failed=lost())
         call.code = StatusCode.OK.name
-        return response
+        return result
 
-    async def _write(self, response: pb.ExecuteCommandsResponse) -> None:
+    async def _write(self, result: Result) -> None:
         async with self._writing:
-            await self._context.write(response.SerializeToString())
+            await self._context.write(pb.ExecuteCommandsResponse(results=[result]).SerializeToString())

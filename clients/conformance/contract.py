@@ -67,11 +67,11 @@ def call_of_message(method: str, request: Any) -> Call:
     )
 
 
-def command_of(request: department_service_pb2.ExecuteCommandsRequest) -> Call:
-    """What one message of the bulk stream asks."""
-    field = request.WhichOneof("command") or ""
+def command_of(command: department_service_pb2.ExecuteCommandsRequest.Command) -> Call:
+    """What one command of the bulk stream asks."""
+    field = command.WhichOneof("command") or ""
     method = "".join(word.capitalize() for word in field.split("_"))
-    return call_of_message(method, getattr(request, field)) if field else Call(time.monotonic(), "ExecuteCommands")
+    return call_of_message(method, getattr(command, field)) if field else Call(time.monotonic(), "ExecuteCommands")
 
 
 def _act(request: Message) -> Message:

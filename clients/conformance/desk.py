@@ -57,14 +57,13 @@ class Desk:
         """Return when all of that has ended."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def close(self) -> None:
-        """The inbox cannot be opened for a while."""
-        self.seen.closed.append(self.script.close())
-
     async def admit(self, context: Context) -> None:
         """Refuse where the inbox is closed."""
+        now = time.monotonic()
+        if span := self.script.meet_attempt(now):
+            self.seen.closed.append(span)
         closed = self.script.is_closed
-        self.seen.openings.append(Opening(time.monotonic(), refused=closed))
+        self.seen.openings.append(Opening(now, refused=closed))
         if closed:
             await lose(context)
 

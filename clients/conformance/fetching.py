@@ -44,7 +44,7 @@ class Fetching:
         answer = await pass_on(channel, path, body, context)
         self._again += [self._desk.item(sequence) for sequence, fate in fates.items() if fate is Fate.REPEATED]
         if Fate.CUT in fates.values():
-            self._desk.close()
+            self._desk.script.close()
             await self._lose(context)
         return answer
 

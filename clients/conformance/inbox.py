@@ -124,7 +124,7 @@ class Session:
             case Fate.CUT:
                 self._storing = True
                 await self._pass_acknowledgements(one)
-                self._desk.close()
+                self._desk.script.close()
                 self._cut.set()
             case Fate.KILLED:
                 self._storing = True

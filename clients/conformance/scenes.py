@@ -1,5 +1,6 @@
 """What is done to the program under test: each case is one scene, and most scenes have one fault that comes once."""
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,7 +9,7 @@ from enum import Enum
 from ronghe.event.v1.event_pb2 import Submitted
 from ronghe.inbox.v1.inbox_service_pb2 import InboxItem
 
-# Seconds during which an inbox that was cut cannot be opened.
+# Seconds during which an inbox that was cut cannot be opened, from the first attempt on.
 CLOSED = 3.0
 HELD = 1.0
 SLOW = 2.0
@@ -71,9 +72,14 @@ class Script:
             self._done.add(case_id)
         return due
 
-    def close(self) -> tuple[float, float]:
-        """The inbox cannot be opened from now on, for a while; the moments of both."""
-        now = time.monotonic()
+    def close(self) -> None:
+        """The inbox cannot be opened until a while after the first attempt: the program may have its hands full."""
+        self._closed_until = math.inf
+
+    def meet_attempt(self, now: float) -> tuple[float, float] | None:
+        """From when to when the inbox stays closed, where this is the first attempt to open it."""
+        if self._closed_until != math.inf:
+            return None
         self._closed_until = now + CLOSED
         return now, self._closed_until
 

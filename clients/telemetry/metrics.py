@@ -30,7 +30,7 @@ class Metrics:
             "calls, by method, code and caller",
             explicit_bucket_boundaries_advisory=CALL_SECONDS,
         )
-        self._events = self._meter.create_counter("ronghe.events", "{event}", "own events, by type")
+        self._events = self._meter.create_counter("ronghe.events", "{event}", "own events, by type and outcome")
         self._batches = self._meter.create_histogram(
             "ronghe.commit.units", "{unit}", "units of a commit", explicit_bucket_boundaries_advisory=COMMIT_UNITS
         )
@@ -45,11 +45,12 @@ class Metrics:
         }
         self._calls.record(seconds, attributes)
 
-    def committed(self, units: int, event_types: Iterable[str]) -> None:
-        """A transaction has committed."""
+    def committed(self, units: int, events: Iterable[tuple[str, str]]) -> None:
+        """A transaction has committed own events: of each its type, and the outcome where it is a decision."""
         self._batches.record(units)
-        for name, count in Counter(event_types).items():
-            self._events.add(count, {"ronghe.event.type": name})
+        for (name, outcome), count in Counter(events).items():
+            attributes = {"ronghe.event.type": name, "ronghe.outcome": outcome}
+            self._events.add(count, {key: value for key, value in attributes.items() if value})
 
     def gauge(self, name: str, unit: str, description: str, read: Callable[[], Mapping[str, float]]) -> None:
         """A figure that is looked up when metrics are collected, by label; "" for the only one."""

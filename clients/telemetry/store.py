@@ -84,7 +84,7 @@ def _to_json(span: Span) -> dict[str, Any]:
         "kind": span.kind,
         "start_ns": span.start_ns,
         "end_ns": span.end_ns,
-        "attributes": dict(span.attributes),
+        "attributes": span.attributes,
         "links": [[f"{link.trace_id:032x}", f"{link.span_id:016x}"] for link in span.links],
         "error": span.error,
         "service": span.service,

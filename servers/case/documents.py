@@ -39,11 +39,13 @@ def with_addressee(document: Document, case: case_pb2.Case) -> Document:
     return copy
 
 
-def submission_voucher(application: case_pb2.Application, command: intake.SubmitApplicationRequest) -> Document:
-    """The intake system's proof of what was received (收件凭证), with the five days of art. 32."""
+def submission_voucher(
+    application: case_pb2.Application, command: intake.SubmitApplicationRequest, issuer: str
+) -> Document:
+    """The intake system's proof of what was received (收件凭证), with the five days of art. 32, signed by its name."""
     case = case_pb2.Case(case_id=application.case_id, case_no=application.case_no, application=application)
     voucher = _paper(case, Document.KIND_SUBMISSION_VOUCHER, command, ["第二十九条", "第三十二条第一款第四项"])
-    voucher.issuer.CopyFrom(Issuer(id=application.intake_id, name=application.intake_id))
+    voucher.issuer.CopyFrom(Issuer(id=application.intake_id, name=issuer))
     voucher.materials.extend(_received(case))
     if command.actor.HasField("officer"):
         voucher.officer.CopyFrom(command.actor.officer)

@@ -2,6 +2,7 @@
 
 from typing import get_args
 
+from bridge.record import HEAD
 from ronghe.event.v1 import event_pb2 as event
 from servers.case.fold import SaidByIntake, SaidByLead
 from servers.collaboration.facts import AskedByLead, CollaborationFact
@@ -16,9 +17,9 @@ OF_COLLABORATION = frozenset(fact.DESCRIPTOR.full_name for fact in get_args(Coll
 """What organs and centers say to one another about a case."""
 
 
-def is_said_by_lead(type_name: str) -> bool:
-    """Whether facts of this type go back to intake."""
-    return type_name in _TO_INTAKE
+def concerns_intake(type_name: str) -> bool:
+    """Whether facts of this type go to intake: what leads say of its cases, and heads of journals."""
+    return type_name in _TO_INTAKE or type_name == HEAD
 
 
 def is_said_by_intake(type_name: str) -> bool:

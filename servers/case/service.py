@@ -20,7 +20,7 @@ from servers.rpc.paging import Page, Pages, page_of
 SEES_PERSONAL_DATA = frozenset({"organ", "intake", "auditor"})
 APPLICANTS_SIDE = frozenset({"terminal", "intake"})
 """They see what was decided and why, not what organs said to one another before (政府信息公开条例 art. 16)."""
-TIMELINE_PAGE = 200
+TIMELINE_PAGE, LARGEST_TIMELINE_PAGE = 200, 1000
 
 
 class CaseServicer:
@@ -54,7 +54,7 @@ class CaseServicer:
         self, request: pb.GetCaseTimelineRequest, call: Call
     ) -> pb.GetCaseTimelineResponse:
         """The case's events."""
-        size = request.page_size or TIMELINE_PAGE
+        size = min(request.page_size or TIMELINE_PAGE, LARGEST_TIMELINE_PAGE)
 
         def query(connection: Connection) -> list[pb.TimelineEntry]:
             case = self._view.find(connection, call.caller, call.scope, case_id=request.case_id)

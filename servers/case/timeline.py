@@ -32,11 +32,11 @@ def entries(
 def _entry(record: Record, taken_at: int) -> pb.TimelineEntry:
     entry = pb.TimelineEntry(
         position=record.position,
-        event_id=str(record.event_id),
+        event_id=record.event_id,
         origin=record.origin,
         stream=record.stream,
         version=record.version,
-        causes=[str(cause) for cause in record.causes],
+        causes=record.causes,
         type=record.type.rpartition(".")[2],
         recorded_at=to_timestamp(taken_at),
     )

@@ -72,8 +72,8 @@ def _task(standing: Standing, task_id: str) -> TaskStanding:
 
 
 def _answer(task: TaskStanding, fact: event.AnswerReceived) -> None:
-    if fact.late and task.HasField("answer") and not task.answer_late:
-        return  # whoever had the task before is overtaken by the one who answered for it
-    task.organ_id, task.organ_name = fact.organ.id, fact.organ.name
+    if fact.assignment < task.assignment:
+        return  # whoever had the task before is overtaken by who has answered for it since, late or not
+    task.organ_id, task.organ_name, task.assignment = fact.organ.id, fact.organ.name, fact.assignment
     task.answer.CopyFrom(fact.answer)
     task.answer_late = fact.late

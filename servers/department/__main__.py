@@ -26,9 +26,11 @@ from servers.department.service import DepartmentServicer
 from servers.department.task import TaskStream
 from servers.kernel.background import in_background
 from servers.kernel.bridges import Bridges
+from servers.kernel.heads import Heads, JournalStream
 from servers.kernel.inbox_service import InboxServicer
 from servers.kernel.kernel import running
 from servers.kernel.operations import OperationsServicer
+from servers.kernel.signing import Authorities
 from servers.kernel.stream import Stream
 from servers.kernel.subsystem import Subsystem
 from servers.law.calendar import Calendar
@@ -46,10 +48,12 @@ async def main(settings: SubsystemSettings) -> None:
     catalog, pages = Catalog.load(), Pages(read_secret(settings.secret))
     calendar = Calendar.load()
     cases = OrganCaseStream(settings.origin, catalog, calendar)
+    authorities = Authorities(credentials)
     streams: list[Stream[Any]] = [
         cases,
         AskedCollaborationStream(settings.origin, catalog),
         TaskStream(settings.origin, catalog, calendar),
+        JournalStream(settings.origin, authorities),
     ]
     view = CaseView(cases.table, cases.state)
     subsystem = Subsystem(settings.origin, streams, Path(__file__).parent / "migrations")
@@ -85,6 +89,7 @@ async def main(settings: SubsystemSettings) -> None:
             show_relay(relay.state, kernel.signals.position, status)
             show_consumer(consumer.state, settings.bridge, status)
 
+        heads = Heads(kernel, settings.pki, settings.head_seconds)
         servicers = (
             DepartmentServicer(kernel),
             OrganCollaborationServicer(kernel, pages),
@@ -93,10 +98,12 @@ async def main(settings: SubsystemSettings) -> None:
             DocumentServicer(kernel, view),
             CatalogServicer(catalog, pages, kernel.clock),
             AuditServicer(kernel, pages),
-            OperationsServicer(kernel, pages, bridges, settings.shown(), show, lambda: observed.spans.dropped),
+            OperationsServicer(
+                kernel, pages, bridges, authorities, settings.shown(), show, lambda: observed.spans.dropped
+            ),
         )
         async with (
-            in_background(*bridges.running()),
+            in_background(heads.run(), *bridges.running()),
             serving(servicers, settings.listen, credentials, observed.spans, observe=observed.metrics.call),
         ):
             spare_the_collector()

@@ -36,7 +36,7 @@ def request(
     return event.CollaborationRequested(
         occurred_at=command.occurred_at,
         collaboration=Collaboration(
-            collaboration_id=str(scope.new_id()),
+            collaboration_id=scope.new_id(),
             case_id=case.case_id,
             case_no=case.case_no,
             round=_round(case, asks),

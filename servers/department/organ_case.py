@@ -50,7 +50,7 @@ class OrganCaseStream(Stream[OrganCaseState]):
 
     kind = "organ_case"
     state = OrganCaseState
-    fold_version = 1
+    fold_version = 2
     table = DEPARTMENT_CASES
     commands = COMMANDS
 

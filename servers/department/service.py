@@ -1,15 +1,15 @@
 """DepartmentService: organs act here."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
 
 from google.protobuf.message import Message
 
 from ronghe.department.v1 import department_service_pb2 as pb
 from servers.kernel.kernel import Kernel
-from servers.rpc.bulk import answer_each
+from servers.rpc.bulk import answer_each, execute_each
 from servers.rpc.call import Call
 from servers.rpc.errors import to_status
-from servers.rpc.validation import validate
 
 
 class DepartmentServicer:
@@ -58,17 +58,28 @@ class DepartmentServicer:
     ) -> AsyncIterator[pb.ExecuteCommandsResponse]:
         """Take commands in bulk."""
 
-        async def answer(item: pb.ExecuteCommandsRequest) -> pb.ExecuteCommandsResponse:
-            response = pb.ExecuteCommandsResponse()
-            try:
-                name = item.WhichOneof("command") or ""
-                command = getattr(item, name, item)
-                response.request_id = getattr(command, "request_id", "")
-                validate(item)
-                getattr(response, name).CopyFrom(await self._kernel.execute(command, call, Message))
-            except Exception as error:
-                response.failed.CopyFrom(to_status(error, call.method))
-            return response
+        async def answer(request: pb.ExecuteCommandsRequest) -> Sequence[pb.ExecuteCommandsResponse.Result]:
+            execute = partial(self._kernel.execute_all, call=call)
+            outcomes = await execute_each(request, request.commands, _command_of, execute)
+            return [
+                _result(command, outcome, call.method)
+                for command, outcome in zip(request.commands, outcomes, strict=True)
+            ]
 
-        async for response in answer_each(requests, answer):
-            yield response
+        async for results in answer_each(requests, lambda request: request.commands, answer):
+            yield pb.ExecuteCommandsResponse(results=results)
+
+
+def _command_of(command: pb.ExecuteCommandsRequest.Command) -> Message:
+    name = command.WhichOneof("command")
+    return command if name is None else getattr(command, name)
+
+
+def _result(
+    command: pb.ExecuteCommandsRequest.Command, outcome: Message | Exception, method: str
+) -> pb.ExecuteCommandsResponse.Result:
+    result = pb.ExecuteCommandsResponse.Result(request_id=getattr(_command_of(command), "request_id", ""))
+    name = "failed" if isinstance(outcome, Exception) else command.WhichOneof("command") or ""
+    message = to_status(outcome, method) if isinstance(outcome, Exception) else outcome
+    getattr(result, name).CopyFrom(message)
+    return result

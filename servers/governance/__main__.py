@@ -32,9 +32,11 @@ from servers.governance.collaboration import CollaborationStream
 from servers.governance.service import GovernanceServicer
 from servers.kernel.background import in_background
 from servers.kernel.bridges import Bridges
+from servers.kernel.heads import Heads, JournalStream
 from servers.kernel.inbox_service import InboxServicer
 from servers.kernel.kernel import running
 from servers.kernel.operations import OperationsServicer
+from servers.kernel.signing import Authorities
 from servers.kernel.stream import Stream
 from servers.kernel.subsystem import Subsystem
 from servers.law.calendar import Calendar
@@ -53,7 +55,12 @@ async def main(settings: SubsystemSettings) -> None:
     catalog, pages = Catalog.load(), Pages(read_secret(settings.secret))
     cases = CaseStream()
     view = CaseView(cases.table, cases.state)
-    streams: list[Stream[Any]] = [cases, CollaborationStream(catalog, Calendar.load())]
+    authorities = Authorities(credentials)
+    streams: list[Stream[Any]] = [
+        cases,
+        CollaborationStream(catalog, Calendar.load()),
+        JournalStream(settings.origin, authorities, settings.peer_origin, passes_on=True),
+    ]
     subsystem = Subsystem(settings.origin, streams, Path(__file__).parent / "migrations")
     async with (
         telemetry(settings.origin, settings.spans, settings.sampling, settings.process) as observed,
@@ -91,6 +98,7 @@ async def main(settings: SubsystemSettings) -> None:
             show_relay(relay.state, kernel.signals.position, status)
             show_consumer(consumer.state, settings.bridge, status)
 
+        heads = Heads(kernel, settings.pki, settings.head_seconds)
         servicers = (
             InboxServicer(kernel),
             CaseServicer(kernel, view, pages, publishes=True),
@@ -99,10 +107,12 @@ async def main(settings: SubsystemSettings) -> None:
             DocumentServicer(kernel, view),
             CatalogServicer(catalog, pages, kernel.clock),
             AuditServicer(kernel, pages),
-            OperationsServicer(kernel, pages, bridges, settings.shown(), show, lambda: observed.spans.dropped),
+            OperationsServicer(
+                kernel, pages, bridges, authorities, settings.shown(), show, lambda: observed.spans.dropped
+            ),
         )
         async with (
-            in_background(*bridges.running()),
+            in_background(heads.run(), *bridges.running()),
             serving(servicers, settings.listen, credentials, observed.spans, observe=observed.metrics.call),
         ):
             spare_the_collector()

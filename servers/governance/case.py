@@ -25,7 +25,7 @@ class CaseStream(Stream[GovernanceCaseState]):
 
     kind = "case"
     state = GovernanceCaseState
-    fold_version = 1
+    fold_version = 2
     table = GOVERNANCE_CASES
     commands = COMMANDS
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -81,7 +80,7 @@ class CollaborationStream(Stream[CollaborationState]):
             case event.CollaborationRecallRequested() as fact:
                 return coordination.on_recall(known, fact, now)
             case event.TaskAnswered() | event.OpinionDeemed() as fact:
-                return coordination.on_answer(known, fact, [UUID(one) for one in state.answers], now)
+                return coordination.on_answer(known, fact, state.answers, now)
             case event.TaskReturned() as fact if _came_back(known, fact):
                 task = task_of(known, fact.task_id)
                 return coordination.Return(known, task, self.catalog, scope.now, now).routed()
@@ -92,7 +91,7 @@ class CollaborationStream(Stream[CollaborationState]):
         """Fold, and remember the answers: they are what a conclusion comes from."""
         fold(state.collaboration, record, version)
         if isinstance(record.fact, event.AnswerReceived) and not record.fact.late:
-            state.answers.append(str(record.event_id))
+            state.answers.append(record.event_id)
 
     def columns(self, state: CollaborationState) -> Mapping[str, Any]:
         """By which collaborations are found."""

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from uuid import UUID
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -23,7 +22,7 @@ MOST_BOUNCES = 3
 
 
 def on_answer(
-    known: Collaboration, fact: event.TaskAnswered | event.OpinionDeemed, earlier: Sequence[UUID], now: Timestamp
+    known: Collaboration, fact: event.TaskAnswered | event.OpinionDeemed, earlier: Sequence[str], now: Timestamp
 ) -> Facts:
     """反馈: the lead gets it; it counts while the task is open and this organ's. The last answer concludes the event.
 

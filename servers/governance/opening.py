@@ -40,7 +40,7 @@ def open_event(asked: Collaboration, scope: Scope, catalog: Catalog, calendar: C
     targets = [target for ask in asked.asks for target in _targets(asked, ask, scope.now, catalog)]
     center = router.coordinating([asked.lead.division, *(target.division for target in targets)])
     event_no = _event_no(asked, scope)
-    tasks = [_task(asked, target, str(scope.new_id()), event_no) for target in targets]
+    tasks = [_task(asked, target, scope.new_id(), event_no) for target in targets]
     opened = event.CollaborationOpened(
         occurred_at=now,
         collaboration_id=asked.collaboration_id,

@@ -13,7 +13,7 @@ from clients.telemetry.process import telemetry
 from ronghe.operations.v1.operations_service_pb2 import BRIDGE_INBOX_SOURCE
 from servers.audit.service import AuditServicer
 from servers.case.document_service import DocumentServicer
-from servers.case.facts import is_said_by_lead
+from servers.case.facts import concerns_intake
 from servers.case.service import CaseServicer
 from servers.case.views import CaseView
 from servers.catalog.catalog import Catalog
@@ -24,9 +24,11 @@ from servers.intake.query_code import QueryCodes
 from servers.intake.service import IntakeServicer
 from servers.kernel.background import in_background
 from servers.kernel.bridges import Bridges
+from servers.kernel.heads import Heads, JournalStream
 from servers.kernel.inbox_service import InboxServicer
 from servers.kernel.kernel import running
 from servers.kernel.operations import OperationsServicer
+from servers.kernel.signing import Authorities
 from servers.kernel.subsystem import Subsystem
 from servers.observed import count_commits, observe_kernel
 from servers.process import read_secret, share_the_interpreter, spare_the_collector, stopped
@@ -42,9 +44,11 @@ async def main(settings: SubsystemSettings) -> None:
     identity = Identity("service", settings.origin)
     credentials = Credentials.load(settings.pki, identity)
     catalog, codes, pages = Catalog.load(), QueryCodes(secret), Pages(secret)
-    rules = ApplicationStream(settings.origin, settings.peer_origin, catalog, codes)
+    rules = ApplicationStream(settings.origin, settings.peer_origin, catalog, codes, settings.intakes)
     view = CaseView(rules.table, rules.state)
-    subsystem = Subsystem(settings.origin, [rules], Path(__file__).parent / "migrations")
+    authorities = Authorities(credentials)
+    journal = JournalStream(settings.origin, authorities, settings.peer_origin)
+    subsystem = Subsystem(settings.origin, [rules, journal], Path(__file__).parent / "migrations")
     async with (
         telemetry(settings.origin, settings.spans, settings.sampling, settings.process) as observed,
         running(
@@ -53,13 +57,14 @@ async def main(settings: SubsystemSettings) -> None:
             observed.spans,
             stepped=settings.stepped_clock,
             observe=count_commits(observed.metrics),
-            prepare=relearning(settings, is_said_by_lead),
+            prepare=relearning(settings, concerns_intake),
         ) as kernel,
         SubsystemClient(settings.peer, settings.pki, identity) as governance,
     ):
         source = InboxSource(kernel, governance, settings.peer_origin, settings.bridge)
         bridges = Bridges(kernel, {BRIDGE_INBOX_SOURCE: source.run})
         observe_kernel(observed.metrics, kernel)
+        heads = Heads(kernel, settings.pki, settings.head_seconds)
         servicers = (
             IntakeServicer(kernel, view, pages, QueryCodeLookup(kernel, view, codes)),
             InboxServicer(kernel),
@@ -71,13 +76,14 @@ async def main(settings: SubsystemSettings) -> None:
                 kernel,
                 pages,
                 bridges,
+                authorities,
                 settings.shown(),
                 lambda status: show_source(source.peer, source.state, status),
                 lambda: observed.spans.dropped,
             ),
         )
         async with (
-            in_background(*bridges.running()),
+            in_background(heads.run(), *bridges.running()),
             serving(servicers, settings.listen, credentials, observed.spans, observe=observed.metrics.call),
         ):
             spare_the_collector()

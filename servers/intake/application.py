@@ -1,7 +1,7 @@
 """The application: intake receives it, hands the applicant's later acts on, and follows what the lead says."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, assert_never
 
 from google.protobuf.message import Message
@@ -41,6 +41,8 @@ class ApplicationStream(Stream[ApplicationState]):
     """The governance deployment that pulls the applications, for example "governance-01"."""
     catalog: Catalog
     codes: QueryCodes
+    intakes: Mapping[str, str] = field(default_factory=dict)
+    """Names of the intake systems by id."""
 
     kind = "application"
     state = ApplicationState
@@ -64,7 +66,7 @@ class ApplicationStream(Stream[ApplicationState]):
     def _decide(self, state: ApplicationState, command: Command, scope: Scope) -> Message:
         match command:
             case pb.SubmitApplicationRequest():
-                return submit(command, scope, self.catalog, self.deployment)
+                return submit(command, scope, self.catalog, self.deployment, self.intakes)
             case pb.SupplementApplicationRequest():
                 return supplement(_own(state, scope), command, scope.now)
             case pb.RequestWithdrawalRequest():

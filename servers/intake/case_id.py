@@ -1,31 +1,18 @@
 """The id of a case, made where it is submitted; it is also its trace id and its Kafka key."""
 
-import hashlib
-from uuid import UUID
-
 from ronghe.intake.v1.intake_service_pb2 import SubmitApplicationRequest
 from servers.case.rules import caller_of
+from servers.kernel.derived import derived
 from servers.kernel.stream import Scope
-from servers.kernel.times import to_micros
 
-RANDOM_A, RANDOM_B = 12, 62
-"""Bits of a UUIDv7 besides the time, the version and the variant (RFC 9562, 5.7)."""
+VERSION = 14
+"""Where the version stands in a UUID's text."""
 
 
 def case_id(command: SubmitApplicationRequest, scope: Scope) -> str:
-    """A UUIDv7 of the scope's time whose other bits come from who asks and by which request.
+    """A UUID that comes from who asks, and by which request: whoever has both arrives at the same id, at any time.
 
-    So everyone who has the command and its scope arrives at the same id, and no two requests do.
+    As the request's own id it is of version 7 and begins with its time, or else of version 8 (RFC 9562).
     """
     asked = f"{caller_of(scope)} {command.request_id}"
-    chance = int.from_bytes(hashlib.sha256(asked.encode()).digest())
-    milliseconds = to_micros(scope.now) // 1000
-    value = milliseconds << 4 | 7
-    value = value << RANDOM_A | _bits(chance, RANDOM_A)
-    value = value << 2 | 0b10
-    value = value << RANDOM_B | _bits(chance >> RANDOM_A, RANDOM_B)
-    return str(UUID(int=value))
-
-
-def _bits(value: int, count: int) -> int:
-    return value & ((1 << count) - 1)
+    return derived(command.request_id, asked, 7 if command.request_id[VERSION] == "7" else 8)

@@ -1,8 +1,8 @@
-"""Looking a case up by its number and query code: wrong codes are counted, five lock the number."""
+"""Looking a case up by its number and query code: wrong codes are counted, five in a row lock the number."""
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, delete, select, update
 
 from ronghe.case.v1 import case_pb2
 from ronghe.error.v1.reason_pb2 import Reason
@@ -37,6 +37,7 @@ class QueryCodeLookup:
             if _failures(connection, counter) >= MAX_FAILURES:
                 raise _locked()
             if case is not None and self.codes.matches(case.case_id, query_code):
+                connection.execute(delete(tables.counter).where(tables.counter.c.name == counter))
                 return case
             _count(connection, counter)
             return None
@@ -73,5 +74,5 @@ def _wrong() -> Refused:
 def _locked() -> Refused:
     return Refused(
         Reason.REASON_QUERY_CODE_LOCKED,
-        f"after {MAX_FAILURES} wrong codes this number is locked: ask the intake system that gave the voucher",
+        f"after {MAX_FAILURES} wrong codes in a row this number is locked: ask the intake system that gave the voucher",
     )

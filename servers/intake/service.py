@@ -1,6 +1,10 @@
 """IntakeService: applications come in here."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
+from typing import cast
+
+from google.protobuf.message import Message
 
 from clients.redaction import redact
 from ronghe.intake.v1 import intake_service_pb2 as pb
@@ -9,11 +13,10 @@ from servers.case.service import page_of_cases, shown_to
 from servers.case.views import CaseView
 from servers.intake.lookup import QueryCodeLookup
 from servers.kernel.kernel import Kernel
-from servers.rpc.bulk import answer_each
+from servers.rpc.bulk import answer_each, execute_each
 from servers.rpc.call import Call
 from servers.rpc.errors import to_status
 from servers.rpc.paging import Pages
-from servers.rpc.validation import validate
 
 
 class IntakeServicer:
@@ -40,17 +43,16 @@ class IntakeServicer:
     ) -> AsyncIterator[pb.SubmitApplicationsResponse]:
         """Receive applications in bulk."""
 
-        async def answer(item: pb.SubmitApplicationsRequest) -> pb.SubmitApplicationsResponse:
-            response = pb.SubmitApplicationsResponse(request_id=item.application.request_id)
-            try:
-                validate(item)
-                response.accepted.CopyFrom(await self.SubmitApplication(item.application, call))
-            except Exception as error:
-                response.failed.CopyFrom(to_status(error, call.method))
-            return response
+        async def answer(request: pb.SubmitApplicationsRequest) -> Sequence[pb.SubmitApplicationsResponse.Result]:
+            execute = partial(self._kernel.execute_all, call=call)
+            outcomes = await execute_each(request, request.applications, lambda application: application, execute)
+            return [
+                _result(application.request_id, outcome, call.method)
+                for application, outcome in zip(request.applications, outcomes, strict=True)
+            ]
 
-        async for response in answer_each(requests, answer):
-            yield response
+        async for results in answer_each(requests, lambda request: request.applications, answer):
+            yield pb.SubmitApplicationsResponse(results=results)
 
     async def SupplementApplication(  # noqa: N802
         self, request: pb.SupplementApplicationRequest, call: Call
@@ -87,3 +89,10 @@ class IntakeServicer:
         filters = [columns[name] == value for name, value in equal.items() if value]
         page = await page_of_cases(self._kernel, self._view, self._pages, request, filters, call)
         return pb.ListApplicationsResponse(cases=page.rows, next_page_token=page.next_token)
+
+
+def _result(request_id: str, outcome: Message | Exception, method: str) -> pb.SubmitApplicationsResponse.Result:
+    if isinstance(outcome, Exception):
+        return pb.SubmitApplicationsResponse.Result(request_id=request_id, failed=to_status(outcome, method))
+    accepted = cast("pb.SubmitApplicationResponse", outcome)
+    return pb.SubmitApplicationsResponse.Result(request_id=request_id, accepted=accepted)

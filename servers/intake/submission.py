@@ -1,6 +1,6 @@
 """What intake checks before it receives an application (收件), and what it makes of it."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.date_pb2 import Date
@@ -23,8 +23,13 @@ from servers.kernel.stream import FieldViolation, Refused, Scope
 from servers.law.days import legal_date
 
 
-def submit(command: SubmitApplicationRequest, scope: Scope, catalog: Catalog, deployment: str) -> event.Submitted:
-    """收件 (art. 29): everything that can be checked by rule is checked here, once. Raises Refused."""
+def submit(
+    command: SubmitApplicationRequest, scope: Scope, catalog: Catalog, deployment: str, intakes: Mapping[str, str]
+) -> event.Submitted:
+    """收件 (art. 29): everything that can be checked by rule is checked here, once. Raises Refused.
+
+    `intakes` has the names of intake systems; one without a name signs with its id.
+    """
     check_occurred_at(command.occurred_at, Timestamp(), scope.now)
     day = legal_date(command.occurred_at)
     item = catalog.item(command.item_code, day)
@@ -37,7 +42,7 @@ def submit(command: SubmitApplicationRequest, scope: Scope, catalog: Catalog, de
         occurred_at=command.occurred_at,
         actor=command.actor,
         application=application,
-        voucher=submission_voucher(application, command),
+        voucher=submission_voucher(application, command, intakes.get(application.intake_id, application.intake_id)),
     )
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import count
@@ -11,7 +11,6 @@ from uuid import UUID, uuid5
 
 from google.protobuf.message import Message
 from sqlalchemy import Connection, Row, select
-from uuid_utils.compat import uuid7
 
 from bridge.record import Arrival, Record
 from clients.identity import Identity
@@ -19,6 +18,7 @@ from clients.telemetry import SpanContext, format_traceparent
 from ronghe.error.v1.reason_pb2 import Reason
 from servers.kernel import journal, tables
 from servers.kernel.database import Database
+from servers.kernel.derived import request_of
 from servers.kernel.inbox import Acknowledgement, Item, Receiver, void_acknowledgements
 from servers.kernel.statements import Statements
 from servers.kernel.stream import Caused, Facts, Refused, Scope, Stream, StreamKey
@@ -47,9 +47,9 @@ class LiveStream:
     changed: bool = False
 
     @property
-    def last_cause(self) -> tuple[UUID, ...]:
+    def last_cause(self) -> tuple[str, ...]:
         """What a command is caused by: the last record the stream took in."""
-        return (UUID(self.last_event_id),) if self.last_event_id else ()
+        return (self.last_event_id,) if self.last_event_id else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,7 @@ class Batch:
     """Event id, origin and digest of what was ever set aside, by case."""
     requests: dict[str, tuple[bytes, str]] = field(default_factory=dict)
     new_requests: list[dict[str, Any]] = field(default_factory=list)
+    relearned_requests: list[dict[str, Any]] = field(default_factory=list)
     deliveries: dict[str, list[Record]] = field(default_factory=lambda: defaultdict(list))
     delivered: dict[str, list[Item]] = field(default_factory=dict)
     """The deliveries as items of their inboxes, once they are written."""
@@ -161,7 +162,7 @@ class Batch:
 
     def load_events(self, records: Iterable[Record]) -> None:
         """Learn which of these records the journal has already."""
-        rows = self._found(self.statements.known_events, [str(record.event_id) for record in records])
+        rows = self._found(self.statements.known_events, [record.event_id for record in records])
         self.known_events.update((row.event_id, row.origin) for row in rows)
 
     def load_parked(self, case_ids: Iterable[str]) -> None:
@@ -190,14 +191,14 @@ class Batch:
 
     def knows(self, record: Record) -> bool:
         """Whether the journal, or this batch, has the record."""
-        return (str(record.event_id), record.origin) in self.known_events
+        return (record.event_id, record.origin) in self.known_events
 
     def was_set_aside(self, record: Record) -> bool:
         """Whether this very record was set aside before: it waits, was redriven, or was given up."""
         before = self.set_aside.get(record.case_id)
         if not before:
             return False
-        return (str(record.event_id), record.origin, hashlib.sha256(record.body).digest()) in before
+        return (record.event_id, record.origin, hashlib.sha256(record.body).digest()) in before
 
     def was_parked(self, row: dict[str, Any]) -> bool:
         """The same of what has a row already, and may be no record."""
@@ -213,15 +214,13 @@ class Batch:
 
     # --- rules at work ---
 
-    def scope(self, caller: Identity) -> Scope:
-        """What the rules of a command may use."""
-        return Scope(now=self.now, new_id=uuid7, next_number=self.next_number, caller=caller)
+    def scope(self, caller: Identity, request: str) -> Scope:
+        """What the rules of a command may use: a repeat makes the same ids again."""
+        return Scope(now=self.now, new_id=ids_after(request), next_number=self.next_number, caller=caller)
 
-    def scope_after(self, cause: UUID, key: StreamKey) -> Scope:
-        """What the rules of a reaction or a timer may use: a repeat makes the same ids again."""
-        numbers = count()
-        new_id = lambda: uuid5(cause, f"{key}/{next(numbers)}")  # noqa: E731 - one line says it
-        return Scope(now=self.now, new_id=new_id, next_number=self.next_number)
+    def scope_after(self, cause: str, key: StreamKey) -> Scope:
+        """What the rules of a reaction or a timer may use: the same."""
+        return Scope(now=self.now, new_id=ids_after(cause, f"{key}/"), next_number=self.next_number)
 
     def next_number(self, name: str) -> int:
         """Count on, in this transaction."""
@@ -259,16 +258,16 @@ class Batch:
         self,
         live: LiveStream,
         facts: Facts,
-        causes: tuple[UUID, ...],
-        scope: Scope,
+        causes: tuple[str, ...],
+        new_id: Callable[[], str],
         call: SpanContext | None,
         started_at: int,
     ) -> list[Record]:
-        """Journal own facts of a stream, and let every stream they concern react."""
+        """Journal own facts of a stream, each under a new id, and let every stream they concern react."""
         records: list[Record] = []
         for given in facts:
             fact, led_to_it = with_causes(given, causes, records)
-            record = self._as_it_was(self._own_record(live, fact, led_to_it, scope))
+            record = self._as_it_was(self._own_record(live, fact, led_to_it, new_id()))
             records.append(record)
             if self.knows(record):
                 continue
@@ -280,12 +279,19 @@ class Batch:
 
     def take_in(self, record: Record, keys: Sequence[StreamKey], started_at: int) -> None:
         """Journal a record from elsewhere, and let every stream it concerns react."""
-        record = replace(record, position=self._next_position())
+        record = record._replace(position=self._next_position())
         lives = [self.stream(key) for key in keys]
         self._take(record, None, started_at)
         if record.fact is None:
             self.raw_facts.append({"position": record.position, "case_id": record.case_id, "type": record.type})
         self._meet(lives, record, None, started_at)
+
+    def remember_request(self, event_id: str) -> None:
+        """The own event that is taken in next is learned again; so is the request that led to it, but for its body."""
+        request = request_of(event_id)
+        if request is not None:
+            positions = str(self._next_position())
+            self.relearned_requests.append({"key": request, "digest": b"", "positions": positions})
 
     def take_in_late(self, record: Record, keys: Sequence[StreamKey], started_at: int) -> int:
         """Let streams take in what was journaled when its type was not known; gives the row they take it in behind."""
@@ -293,7 +299,7 @@ class Batch:
         self._meet([self.stream(key) for key in keys], record, None, started_at)
         return after
 
-    def _own_record(self, live: LiveStream, fact: Message, causes: tuple[UUID, ...], scope: Scope) -> Record:
+    def _own_record(self, live: LiveStream, fact: Message, causes: tuple[str, ...], event_id: str) -> Record:
         body = fact.SerializeToString()
         if len(body) > MAX_EVENT_BYTES:
             raise Refused(
@@ -301,7 +307,7 @@ class Batch:
                 f"the event would have {len(body)} bytes, at most {MAX_EVENT_BYTES} are allowed: send less text",
             )
         return Record(
-            event_id=scope.new_id(),
+            event_id=event_id,
             origin=self.subsystem.origin,
             case_id=live.key.case_id,
             stream=str(live.key),
@@ -317,19 +323,22 @@ class Batch:
 
     def _as_it_was(self, record: Record) -> Record:
         """What is said again after a restore is what was said: everybody else has that."""
-        original = self.originals.get(str(record.event_id))
-        return replace(original, position=record.position) if original else record
+        original = self.originals.get(record.event_id)
+        if original is None:
+            return record
+        self.load_events([original])  # it may have been learned before what it follows from
+        return original._replace(position=record.position)
 
     def _next_position(self) -> int:
         return self.position + len(self.taken) + 1
 
     def _take(self, record: Record, call: SpanContext | None, started_at: int) -> None:
         self.taken.append(Taken(record, call, started_at))
-        self.known_events.add((str(record.event_id), record.origin))
+        self.known_events.add((record.event_id, record.origin))
 
     def _evolve(self, live: LiveStream, record: Record) -> None:
         live.version += 1
-        live.last_event_id = str(record.event_id)
+        live.last_event_id = record.event_id
         live.changed = True
         live.rules.evolve(live.state, record, live.version)
         for name in live.rules.receivers(live.state, record):
@@ -349,7 +358,7 @@ class Batch:
                 continue  # its own word, learned again: it does not react to itself
             scope = self.scope_after(record.event_id, live.key)
             facts = live.rules.react(live.state, record, scope)
-            self.append(live, facts, (record.event_id,), scope, call, started_at)
+            self.append(live, facts, (record.event_id,), scope.new_id, call, started_at)
 
     # --- writing ---
 
@@ -361,6 +370,8 @@ class Batch:
         self._write_inboxes()
         if self.new_requests:
             execute(self.statements.insert_request, self.new_requests)
+        if self.relearned_requests:
+            execute(self.statements.add_to_request, self.relearned_requests)
         if self.counters:
             execute(self.statements.upsert_counter, [{"name": name, "value": v} for name, v in self.counters.items()])
         if self.parked:
@@ -474,9 +485,15 @@ class Batch:
         self.connection.exec_driver_sql(self.statements.insert_inbox, rows)
 
 
+def ids_after(cause: str, name: str = "") -> Callable[[], str]:
+    """Each call gives the next one of the ids that follow from an event's, or a request's, under a name."""
+    numbers = count()
+    return lambda: str(uuid5(UUID(cause), f"{name}{next(numbers)}"))
+
+
 def with_causes(
-    given: Message | Caused, led_to_all: tuple[UUID, ...], before: Sequence[Record]
-) -> tuple[Message, tuple[UUID, ...]]:
+    given: Message | Caused, led_to_all: tuple[str, ...], before: Sequence[Record]
+) -> tuple[Message, tuple[str, ...]]:
     """A fact and the events that caused it."""
     if not isinstance(given, Caused):
         return given, (before[-1].event_id,) if before else led_to_all

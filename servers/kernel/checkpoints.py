@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 from typing import NamedTuple
 
 import structlog
@@ -37,7 +38,8 @@ async def checkpoints(path: str) -> None:
 
 def checkpoint(path: str) -> Copied:
     """Copy what is committed; where the log has become too long, let it begin anew. Raises sqlite3.Error."""
-    with closing(sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)) as connection:
+    there = f"{Path(path).absolute().as_uri()}?mode=rw"  # a file that is gone is not made anew
+    with closing(sqlite3.connect(there, uri=True, timeout=BUSY_SECONDS, isolation_level=None)) as connection:
         copied = _checkpoint(connection, "PASSIVE")
         return _checkpoint(connection, "RESTART") if copied.pages > LONGEST_PAGES else copied
 

@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 from sqlalchemy import (
@@ -16,11 +17,12 @@ from sqlalchemy import (
     create_engine,
     event,
     func,
+    literal_column,
     select,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.pool import QueuePool
@@ -86,19 +88,31 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self.writer = self._engine(pool_size=1)
+        self.writer = self._engine(self.url, pool_size=1)
         # A read sees one moment, however many queries it makes; SQLite's always does.
-        self.reader = self._engine(pool_size=READERS).execution_options(
+        self.reader = self._engine(self._there(), pool_size=READERS).execution_options(
             **({} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"})
         )
         if self.is_sqlite:
             event.listen(self.writer, "begin", _begin_immediate)
             event.listen(self.reader, "begin", _begin)
 
-    def _engine(self, pool_size: int) -> Engine:
+    @property
+    def is_gone(self) -> bool:
+        """Whether the file was taken away under its connections: what they still write is lost with them."""
+        return self.is_sqlite and not Path(str(self.url.database)).exists()
+
+    def _there(self) -> URL:
+        """As whoever comes after the writer opens it: a file that is gone is not made anew, empty."""
+        if not self.is_sqlite:
+            return self.url
+        path = Path(str(self.url.database)).absolute()
+        return self.url.set(database=path.as_uri(), query={"mode": "rw", "uri": "true"})
+
+    def _engine(self, url: URL, pool_size: int) -> Engine:
         if self.is_sqlite:
             engine = create_engine(
-                self.url,
+                url,
                 paramstyle="named",
                 poolclass=QueuePool,
                 pool_size=pool_size,
@@ -159,6 +173,17 @@ class Database:
             statement.on_conflict_do_update(
                 index_elements=key, set_={name: statement.excluded[name] for name in names}
             ),
+            [column.name for column in table.columns],
+        )
+
+    def list_more(self, table: Table, column: str) -> str:
+        """Text of an insert that adds to a row of the same key, behind a comma in this column."""
+        dialect = cast("Any", sqlite if self.is_sqlite else postgresql)
+        statement = dialect.insert(table)
+        key = [column.name for column in table.primary_key]
+        more = table.c[column] + literal_column("','") + statement.excluded[column]
+        return self.render(
+            statement.on_conflict_do_update(index_elements=key, set_={column: more}),
             [column.name for column in table.columns],
         )
 

@@ -13,7 +13,7 @@ from ronghe.inbox.v1 import inbox_service_pb2 as pb
 from servers.kernel import tables
 from servers.kernel.journal import COLUMNS, to_record
 from servers.kernel.stream import Refused
-from servers.kernel.times import to_micros, to_timestamp
+from servers.kernel.times import set_micros, to_micros
 
 # Bodies of one message; a client with the libraries' defaults takes 4 MiB, and one event has at most 256 KiB.
 MESSAGE_BYTES = 1 << 20
@@ -30,26 +30,30 @@ class Item:
 
     def to_message(self) -> pb.InboxItem:
         """As the contract has it."""
-        record = self.record
-        item = pb.InboxItem(sequence=self.sequence, position=record.position, since=to_timestamp(self.since))
-        item.event.CopyFrom(to_event(record))
+        item = pb.InboxItem(sequence=self.sequence, position=self.record.position)
+        set_micros(item.since, self.since)
+        _fill(item.event, self.record)
         return item
 
 
 def to_event(record: Record) -> event_pb2.Event:
     """The contract's event of a record; the fact's bytes as they are."""
-    event = event_pb2.Event(
-        id=str(record.event_id),
-        origin=record.origin,
-        case_id=record.case_id,
-        stream=record.stream,
-        version=record.version,
-        causes=[str(cause) for cause in record.causes],
-        recorded_at=to_timestamp(to_micros(record.recorded_at)),
-    )
+    event = event_pb2.Event()
+    _fill(event, record)
+    return event
+
+
+def _fill(event: event_pb2.Event, record: Record) -> None:
+    """Field by field, which is twice as fast as to make parts and to copy them."""
+    event.id = record.event_id
+    event.origin = record.origin
+    event.case_id = record.case_id
+    event.stream = record.stream
+    event.version = record.version
+    event.causes.extend(record.causes)
+    set_micros(event.recorded_at, to_micros(record.recorded_at))
     event.fact.type_url = f"type.googleapis.com/{record.type}"
     event.fact.value = record.body
-    return event
 
 
 def waiting(

@@ -191,7 +191,7 @@ class InboxSession:
 
     def _release(self, item: Item) -> None:
         """The item is the first of its case: it may go out, once its delay is over."""
-        delay = (item.not_before - to_micros(self._kernel.clock.now())) / 1_000_000
+        delay = (item.not_before - to_micros(self._kernel.clock.now())) / 1_000_000 if item.not_before else 0.0
         if delay <= 0:
             self._ready.append(item)
         else:

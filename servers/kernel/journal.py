@@ -1,19 +1,27 @@
 """The journal: append-only rows in a hash chain. It is the record, the outbox and the audit trail."""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
-from uuid import UUID
+import sqlite3
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError, Message
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, select, text
+from sqlalchemy.exc import OperationalError
 
 from bridge.record import Arrival, Record, parse_fact
 from servers.kernel import tables
 from servers.kernel.times import from_micros, to_micros
 
 GENESIS = bytes(32)
+NUMBERS = ("epoch", "position", "version", "recorded_at", "taken_at", "arrival")
+TEXTS = ("event_id", "origin", "case_id", "stream", "causes", "type")
+FRAME = struct.Struct(">6q7I")
+NO_CALL = 2**32 - 1
+NO_ROW = "the row holds what no row can hold"
+WALKED = text("SELECT * FROM journal WHERE position > :after ORDER BY position LIMIT :limit")
 COLUMNS = [column for column in tables.journal.columns if column.name not in ("body_digest", "hash")]
 
 
@@ -23,6 +31,28 @@ class Fault:
 
     position: int
     description: str
+    to_position: int = 0
+    """The end of the stretch in which it lies, where no more is known; otherwise 0."""
+
+
+class Restored(NamedTuple):
+    """The first row of an epoch that began when a backup was put back."""
+
+    position: int
+    epoch: int
+    at: int
+    """Microseconds since 1970."""
+
+
+@dataclass(slots=True)
+class Walk:
+    """A stretch of a journal, walked."""
+
+    position: int
+    """The last row that was walked."""
+    rows: int = 0
+    fault: Fault | None = None
+    restored: list[Restored] = field(default_factory=list)
 
 
 def to_row(record: Record, *, epoch: int, taken_at: int, call: str | None, previous: bytes) -> dict[str, Any]:
@@ -30,12 +60,12 @@ def to_row(record: Record, *, epoch: int, taken_at: int, call: str | None, previ
     row = {
         "position": record.position,
         "epoch": epoch,
-        "event_id": str(record.event_id),
+        "event_id": record.event_id,
         "origin": record.origin,
         "case_id": record.case_id,
         "stream": record.stream,
         "version": record.version,
-        "causes": ",".join(map(str, record.causes)),
+        "causes": ",".join(record.causes),
         "type": record.type,
         "body": record.body,
         "body_digest": hashlib.sha256(record.body).digest(),
@@ -48,25 +78,29 @@ def to_row(record: Record, *, epoch: int, taken_at: int, call: str | None, previ
     return row
 
 
-def chained(row: dict[str, Any], previous: bytes) -> bytes:
-    """SHA-256 over the previous row's hash and this row. The body counts by its digest, so it can be sealed later."""
-    text = (
-        f"{row['epoch']}|{row['position']}|{row['event_id']}|{row['origin']}|{row['case_id']}|{row['stream']}"
-        f"|{row['version']}|{row['causes']}|{row['type']}|{row['recorded_at']}|{row['taken_at']}|{row['arrival']}"
-        f"|{row['call']}|"
-    )
-    return hashlib.sha256(previous + text.encode() + row["body_digest"]).digest()
+def chained(row: Mapping[str, Any], previous: bytes) -> bytes:
+    """The row's hash: SHA-256 over the hash of the row before, and this row, in an encoding that no other row has.
+
+    Numbers as 8 bytes each (epoch, position, version, recorded_at, taken_at, arrival), the texts' lengths in bytes as 4
+    each (event_id, origin, case_id, stream, causes, type, call), both big-endian; the texts themselves, in UTF-8; the
+    body's SHA-256, so that the body can be sealed later. The length of a call that is not there is 2**32 - 1.
+    """
+    texts = [row[name].encode() for name in TEXTS]
+    call = row["call"]
+    lengths = (*map(len, texts), NO_CALL if call is None else len(call.encode()))
+    head = FRAME.pack(*(row[name] for name in NUMBERS), *lengths)
+    return hashlib.sha256(b"".join((previous, head, *texts, (call or "").encode(), row["body_digest"]))).digest()
 
 
 def to_record(row: Row[Any], *, parse: bool = True) -> Record:
     """The record of a row selected by `COLUMNS`; without its fact where only the bytes are wanted."""
     return Record(
-        event_id=UUID(row.event_id),
+        event_id=row.event_id,
         origin=row.origin,
         case_id=row.case_id,
         stream=row.stream,
         version=row.version,
-        causes=tuple(UUID(cause) for cause in row.causes.split(",") if cause),
+        causes=tuple(filter(None, row.causes.split(","))),
         recorded_at=from_micros(row.recorded_at),
         type=row.type,
         body=row.body,
@@ -89,10 +123,10 @@ def of_case(connection: Connection, case_id: str) -> Sequence[Record]:
     return [to_record(row) for row in connection.execute(statement)]
 
 
-def known(connection: Connection, event_ids: Sequence[UUID]) -> set[tuple[str, str]]:
+def known(connection: Connection, event_ids: Sequence[str]) -> set[tuple[str, str]]:
     """Id and origin of those events that are here."""
     columns = tables.journal.c
-    statement = select(columns.event_id, columns.origin).where(columns.event_id.in_([str(each) for each in event_ids]))
+    statement = select(columns.event_id, columns.origin).where(columns.event_id.in_(event_ids))
     return {(row.event_id, row.origin) for row in connection.execute(statement)}
 
 
@@ -134,23 +168,37 @@ def unpublished(connection: Connection, after: int, limit: int) -> tuple[Sequenc
     return records, records[-1].position if len(records) == limit else head
 
 
-def verify(connection: Connection, after: int, limit: int) -> tuple[int, int, Fault | None]:
-    """Walk the chain from the row after `after`: gives the last position walked, the rows, and the first fault."""
+def verify(connection: Connection, after: int, limit: int) -> Walk:
+    """Walk the chain from the row after `after`, up to the first fault."""
     journal = tables.journal
-    previous = connection.scalar(select(journal.c.hash).where(journal.c.position == after)) if after else GENESIS
-    if previous is None:
-        return after, 0, Fault(after, "there is no such row to resume from")
-    position = after
-    rows = connection.execute(
-        select(journal).where(journal.c.position > after).order_by(journal.c.position).limit(limit)
-    ).mappings()
-    count = 0
-    for row in rows:
-        fault = _fault_of(dict(row), position, previous)
-        if fault:
-            return position, count, fault
-        position, previous, count = row["position"], row["hash"], count + 1
-    return position, count, None
+    before = connection.execute(
+        select(journal.c.hash, journal.c.epoch).where(journal.c.position == after)
+    ).one_or_none()
+    if before is None and after:
+        return Walk(after, fault=Fault(after, "there is no such row to resume from"))
+    previous, epoch = (before.hash, before.epoch) if before else (GENESIS, None)
+    walk = Walk(after)
+    # As they lie there: what somebody has put into a column need not be of its type.
+    rows = connection.execute(WALKED, {"after": after, "limit": limit}).mappings()
+    try:
+        for row in rows:
+            walk.fault = _fault_of(dict(row), walk.position, previous, epoch)
+            if walk.fault:
+                return walk
+            if epoch is not None and row["epoch"] != epoch:
+                walk.restored.append(Restored(row["position"], row["epoch"], row["taken_at"]))
+            previous, epoch = row["hash"], row["epoch"]
+            walk.position, walk.rows = row["position"], walk.rows + 1
+    except OperationalError as error:
+        if not _is_of_no_text(error):
+            raise
+        walk.fault = Fault(walk.position + 1, NO_ROW)
+    return walk
+
+
+def _is_of_no_text(error: OperationalError) -> bool:
+    """Whether SQLite's driver met a text that is not UTF-8: what SQLite itself says has a code."""
+    return isinstance(error.orig, sqlite3.Error) and getattr(error.orig, "sqlite_errorcode", None) is None
 
 
 def verify_head(connection: Connection) -> Fault | None:
@@ -166,11 +214,16 @@ def verify_head(connection: Connection) -> Fault | None:
     return None
 
 
-def _fault_of(row: dict[str, Any], before: int, previous: bytes) -> Fault | None:
+def _fault_of(row: Mapping[str, Any], before: int, previous: bytes, epoch: int | None) -> Fault | None:
     if row["position"] != before + 1:
         return Fault(before + 1, f"the row after {before} is {row['position']}")
-    if hashlib.sha256(row["body"]).digest() != row["body_digest"]:
-        return Fault(row["position"], "the body is not the one that was recorded")
-    if chained(row, previous) != row["hash"]:
-        return Fault(row["position"], "the row does not continue the chain")
+    try:
+        if hashlib.sha256(row["body"]).digest() != row["body_digest"]:
+            return Fault(row["position"], "the body is not the one that was recorded")
+        if chained(row, previous) != row["hash"]:
+            return Fault(row["position"], "the row does not continue the chain")
+        if epoch is not None and row["epoch"] < epoch:
+            return Fault(row["position"], "the row is of an earlier epoch than the one before")
+    except (struct.error, TypeError, AttributeError, ValueError):  # SQLite's columns hold whatever is put there
+        return Fault(row["position"], NO_ROW)
     return None

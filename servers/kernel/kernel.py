@@ -23,6 +23,8 @@ from servers.kernel.background import in_background
 from servers.kernel.checkpoints import checkpoints
 from servers.kernel.clock import LegalClock, watched
 from servers.kernel.database import KEEPALIVE, READERS, Database, is_outage
+from servers.kernel.epochs import while_epoch_lasts
+from servers.kernel.heads import SignHead
 from servers.kernel.herald import Herald
 from servers.kernel.inbox import Acknowledgement
 from servers.kernel.inbox_session import Sessions
@@ -89,7 +91,7 @@ class Kernel:
         self.signals = Signals(head.position)
         self._recent = Recent()
         self.sessions = Sessions()
-        self.writer = Writer(database, subsystem, clock, self._on_commit)
+        self.writer = Writer(database, subsystem, clock, self._on_commit, head.epoch)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
         # Nobody shares an SQLite database.
         self._herald = None if database.is_sqlite else Herald(database.url, self._heard, KEEPALIVE)
@@ -107,10 +109,22 @@ class Kernel:
             raise Refused(Reason.REASON_DEADLINE_EXCEEDED, "the deadline passed before the command came")
         return cast("R", await _in_time(self._submit([unit], background=False), patience))
 
+    async def execute_all(self, commands: Sequence[Message], call: CommandCall) -> Sequence[Message | Exception]:
+        """The same of many, each by itself: its answer, or its error."""
+        answers = [self._loop.create_future() for _ in commands]
+        units = [Execute(command, call.caller, call.deadline, call.span) for command in commands]
+        try:
+            self.writer.submit([Job([unit], answer) for unit, answer in zip(units, answers, strict=True)])
+            done = asyncio.gather(*answers, return_exceptions=True)
+            outcomes = await _in_time(done, PATIENCE * (call.deadline - time.monotonic()))
+            return cast("Sequence[Message | Exception]", outcomes)
+        except (Refused, StoreUnavailable) as error:
+            return [error] * len(commands)
+
     async def lacking(self, records: Sequence[Record]) -> Sequence[Record]:
         """Those that the journal does not have. Raises StoreUnavailable."""
         known = await self.read(lambda connection: journal.known(connection, [record.event_id for record in records]))
-        return [record for record in records if (str(record.event_id), record.origin) not in known]
+        return [record for record in records if (record.event_id, record.origin) not in known]
 
     async def absorb(self, items: Sequence[Arrived | Undecodable], cursors: Sequence[Cursor]) -> None:
         """Take records in, and remember where to go on, in one transaction; durable when this returns.
@@ -141,6 +155,10 @@ class Kernel:
         """Let a timer that is due have its effect."""
         await self._submit([timer], background=True)
 
+    async def sign(self, head: SignHead) -> None:
+        """Sign the journal's head, where it is due. Raises StoreUnavailable."""
+        await self._submit([head], background=True)
+
     async def read(self, query: Callable[[Connection], T]) -> T:
         """A short read on a reader thread. Raises StoreUnavailable."""
         return await _in_time(self._loop.run_in_executor(self._readers, self.read_here, query), READ_SECONDS)
@@ -168,7 +186,7 @@ class Kernel:
 
     async def _submit(self, units: Sequence[Unit], *, background: bool) -> object:
         future: asyncio.Future[object] = self._loop.create_future()
-        self.writer.submit(Job(units, future), background=background)
+        self.writer.submit([Job(units, future)], background=background)
         return await future
 
     def _on_commit(self, committed: Committed) -> None:
@@ -286,7 +304,7 @@ async def _working(kernel: Kernel, prepare: Callable[[Kernel], Awaitable[None]] 
         if prepare is not None:
             await prepare(kernel)
         late = LateFacts(kernel)
-        works = [Timers(kernel).run(), late.run(), watched(kernel)]
+        works = [Timers(kernel).run(), late.run(), watched(kernel), while_epoch_lasts(kernel)]
         if kernel.database.is_sqlite:
             works.append(checkpoints(str(kernel.database.url.database)))
         async with in_background(*works):

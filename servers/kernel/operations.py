@@ -8,11 +8,15 @@ from sqlalchemy import Connection, func, select
 
 from ronghe.operations.v1 import operations_service_pb2 as pb
 from servers.kernel import bridges as orders
-from servers.kernel import dead_letters, journal, operator_acts, tables
+from servers.kernel import comparing, dead_letters, journal, operator_acts, tables
 from servers.kernel.batch import Batch
 from servers.kernel.bridges import Bridges
+from servers.kernel.comparing import Comparison
+from servers.kernel.draining import drain
+from servers.kernel.journal import Fault
 from servers.kernel.kernel import Kernel
 from servers.kernel.operator_acts import Act
+from servers.kernel.signing import Authorities
 from servers.kernel.times import to_micros, to_timestamp
 from servers.rpc.call import Call
 from servers.rpc.paging import Pages, page_of
@@ -20,6 +24,7 @@ from servers.rpc.paging import Pages, page_of
 VERIFY_ROWS = 100_000
 # Rows a read holds its transaction for.
 SLICE = 5_000
+HEADS = 500
 
 
 class OperationsServicer:
@@ -32,6 +37,7 @@ class OperationsServicer:
         kernel: Kernel,
         pages: Pages,
         bridges: Bridges,
+        authorities: Authorities,
         settings: Sequence[pb.GetSettingsResponse.Setting],
         describe: Callable[[pb.GetBridgeStatusResponse], None],
         dropped_spans: Callable[[], int],
@@ -39,6 +45,7 @@ class OperationsServicer:
         self._kernel = kernel
         self._pages = pages
         self._bridges = bridges
+        self._authorities = authorities
         self._settings = settings
         self._describe = describe
         self._dropped_spans = dropped_spans
@@ -61,22 +68,58 @@ class OperationsServicer:
         return status
 
     async def VerifyJournal(self, request: pb.VerifyJournalRequest, call: Call) -> pb.VerifyJournalResponse:  # noqa: N802
-        """Walk the chain."""
+        """Walk the chain, and look whether own heads fit it."""
         limit = request.limit or VERIFY_ROWS
-        response = pb.VerifyJournalResponse(position=request.after_position)
+        response = pb.VerifyJournalResponse(origin=self._kernel.subsystem.origin, position=request.after_position)
         while response.rows < limit:
             size = min(SLICE, limit - response.rows)
             after = response.position
-            position, count, fault = await self._kernel.read(lambda c: journal.verify(c, after, size))  # noqa: B023
-            response.position, response.rows = position, response.rows + count
-            if fault is None and count < size:
+            walk = await self._kernel.read(lambda c: journal.verify(c, after, size))  # noqa: B023
+            response.position, response.rows = walk.position, response.rows + walk.rows
+            response.restored.extend(
+                pb.VerifyJournalResponse.Restored(position=each.position, epoch=each.epoch, at=to_timestamp(each.at))
+                for each in walk.restored
+            )
+            fault = walk.fault
+            if fault is None and walk.rows < size:
                 response.finished = True
-                fault = await self._kernel.read(journal.verify_head)
+                fault = await self._kernel.read(journal.verify_head) or await self._compare_own()
             if fault is not None:
-                response.fault.position, response.fault.description = fault.position, fault.description
+                response.fault.CopyFrom(_fault(fault))
             if fault is not None or response.finished:
                 break
         return response
+
+    async def _compare_own(self) -> Fault | None:
+        """With the heads that stand in it: they may be older than what somebody made of the rows."""
+        origin, place, fits_to = self._kernel.subsystem.origin, 0, 0
+        while True:
+            found = await self._kernel.read(lambda c: comparing.held(c, origin, place, HEADS))  # noqa: B023
+            if not found:
+                return None
+            heads, after = [each.head for each in found], fits_to
+            fits_to, fault = await self._kernel.read(lambda c: self._comparison(c).of(heads, after))  # noqa: B023
+            if fault is not None:
+                return fault
+            place = found[-1].position
+
+    def _comparison(self, connection: Connection) -> Comparison:
+        return Comparison(connection, self._kernel.subsystem.origin, self._authorities)
+
+    async def ListJournalHeads(self, request: pb.ListJournalHeadsRequest, call: Call) -> pb.ListJournalHeadsResponse:  # noqa: N802
+        """In the order in which they were signed."""
+
+        async def rows_after(key: str, limit: int) -> Sequence[comparing.HeldHead]:
+            return await self._kernel.read(lambda c: comparing.held(c, request.origin, int(key or 0), limit))
+
+        page = await page_of(self._pages, request, rows_after, lambda each: str(each.position))
+        return pb.ListJournalHeadsResponse(heads=page.rows, next_page_token=page.next_token)
+
+    async def CompareJournal(self, request: pb.CompareJournalRequest, call: Call) -> pb.CompareJournalResponse:  # noqa: N802
+        """With what others hold."""
+        heads, after = request.heads, request.after_position
+        fits_to, fault = await self._kernel.read(lambda c: self._comparison(c).of(heads, after))
+        return pb.CompareJournalResponse(fits_to=fits_to, fault=_fault(fault) if fault else None)
 
     async def GetSettings(self, request: pb.GetSettingsRequest, call: Call) -> pb.GetSettingsResponse:  # noqa: N802
         """The settings in force."""
@@ -124,6 +167,14 @@ class OperationsServicer:
         """Let the relay publish again."""
         return await self._act(request, call, self._bridges.republish)
 
+    # --- the inboxes ---
+
+    async def DrainInbox(self, request: pb.DrainInboxRequest, call: Call) -> Message:  # noqa: N802
+        """Acknowledge on a receiver's behalf; a session that has items of it must begin anew."""
+        response = await self._act(request, call, drain)
+        self._kernel.sessions.end(request.receiver)
+        return response
+
     # --- the clock ---
 
     async def ConfirmClock(self, request: pb.ConfirmClockRequest, call: Call) -> Message:  # noqa: N802
@@ -158,6 +209,12 @@ class OperationsServicer:
         response = await self._kernel.operate(act)
         self._bridges.look()
         return response
+
+
+def _fault(fault: Fault) -> pb.VerifyJournalResponse.Fault:
+    return pb.VerifyJournalResponse.Fault(
+        position=fault.position, description=fault.description, to_position=fault.to_position
+    )
 
 
 def _stored(connection: Connection) -> pb.GetBridgeStatusResponse:

@@ -72,7 +72,7 @@ def from_row(row: Row[Any]) -> Arrived | Undecodable:
     # A message without a value was set aside with an empty one; a fact's bytes are never empty.
     found = decode(row.source, row.case_id.encode(), row.body or None, headers)
     if isinstance(found, Arrived) and row.source.startswith("inbox/"):
-        return replace(found, record=replace(found.record, arrival=Arrival.INBOX))
+        return replace(found, record=found.record._replace(arrival=Arrival.INBOX))
     return found
 
 

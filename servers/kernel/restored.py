@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, func, select, update
 
 from bridge.ports import Cursor
 from bridge.relearning import Lesson
@@ -40,7 +40,8 @@ async def relearn_if_restored(kernel: Kernel, lesson: Callable[[Kernel], Lesson]
         return
     log.info("restored.relearning", epoch=kernel.epoch)
     learned = await lesson(kernel).learn()
-    done = {"epoch": kernel.epoch, "own": learned.own, "foreign": learned.foreign}
+    requests = await kernel.read(lambda connection: _requests(connection, kernel.epoch))
+    done = {"epoch": kernel.epoch, "own": learned.own, "foreign": learned.foreign, "requests": requests}
     await kernel.write(
         lambda connection: MoveCursors([Cursor(RELEARNED, done), Cursor(RESTORED, {})]).store(
             connection, kernel.writer.statements
@@ -51,8 +52,15 @@ async def relearn_if_restored(kernel: Kernel, lesson: Callable[[Kernel], Lesson]
 
 
 def relearned(connection: Connection) -> dict[str, Any]:
-    """What was learned again at the last restore: epoch, own, foreign; empty where there was none."""
+    """What was learned again at the last restore: epoch, own, foreign, requests; empty where there was none."""
     return _stored(connection, RELEARNED)
+
+
+def _requests(connection: Connection, epoch: int) -> int:
+    """How many requests are known again since this epoch began: those of its rows whose bodies are not known."""
+    request, journal = tables.request, tables.journal
+    again = select(func.count()).select_from(request).join(journal, journal.c.event_id == request.c.key)
+    return connection.scalar(again.where(request.c.digest == b"", journal.c.epoch == epoch)) or 0
 
 
 def _stored(connection: Connection, name: str) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from servers.kernel.writer import Committed
 
 
 def record_events(spans: SpanSink, committed: Committed) -> None:
-    """One span for every own event: from when work on it began until it was durable."""
+    """One span for every own event of a case: from when work on it began until it was durable."""
     for taken in committed.taken:
-        if taken.record.arrival is Arrival.OWN:
+        if taken.record.arrival is Arrival.OWN and taken.record.is_of_case:
             _record_event(spans, taken, committed.finished_at)
 
 
@@ -28,7 +28,7 @@ def _record_event(spans: SpanSink, taken: Taken, finished_at: int) -> None:
         start_ns=taken.started_at,
         end_ns=finished_at,
         attributes={
-            "ronghe.event.id": str(record.event_id),
+            "ronghe.event.id": record.event_id,
             "ronghe.stream": record.stream,
             "ronghe.stream.version": record.version,
         },

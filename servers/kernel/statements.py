@@ -24,6 +24,7 @@ class Statements:
         self.insert_journal = database.insert(tables.journal)
         self.update_head = database.update(tables.journal_head, "position", "hash")
         self.insert_request = database.insert(tables.request)
+        self.add_to_request = database.list_more(tables.request, "positions")
         self.upsert_counter = database.upsert(tables.counter)
         self.insert_party = database.insert_new(tables.party, "kind", "party", "id")
         self.upsert_timer = database.upsert(tables.timer)

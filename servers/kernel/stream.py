@@ -5,7 +5,6 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
-from uuid import UUID
 
 from google.protobuf.message import Message
 from sqlalchemy import Table
@@ -35,8 +34,8 @@ class Scope:
     """Everything impure that a rule may use, handed in."""
 
     now: datetime
-    new_id: Callable[[], UUID]
-    """A UUIDv7 for a command; derived from its cause for a reaction or a timer, so that a repeat makes the same."""
+    new_id: Callable[[], str]
+    """Derived from the request of a command, from the cause of a reaction or a timer: a repeat makes the same."""
     next_number: Callable[[str], int]
     """Counts 1, 2, 3 ... by name, in the transaction."""
     caller: Identity | None = None
@@ -48,7 +47,7 @@ class Caused:
     """A fact that says what caused it. A bare fact is caused by the one before it, the first by what led to all."""
 
     fact: Message
-    by: Sequence[int | UUID] = ()
+    by: Sequence[int | str] = ()
     """Places of earlier facts in the same sequence, and ids of earlier events; nothing: what led to all of them."""
 
 

@@ -58,8 +58,8 @@ journal = Table(
 request = Table(
     "request",
     metadata,
-    Column("key", Text, primary_key=True, comment="<caller> <command> <request id>"),
-    Column("digest", LargeBinary, nullable=False),
+    Column("key", Text, primary_key=True, comment="id of the first event it caused: derived.py"),
+    Column("digest", LargeBinary, nullable=False, comment="of its body; empty where it was learned again"),
     Column("positions", Text, nullable=False, comment="of the rows it caused, separated by commas"),
     sqlite_with_rowid=False,
 )

@@ -74,4 +74,12 @@ def from_micros(micros: int) -> datetime:
 
 def to_timestamp(micros: int) -> Timestamp:
     """The contract's timestamp of so many microseconds since 1970 UTC."""
-    return Timestamp(seconds=micros // 1_000_000, nanos=micros % 1_000_000 * 1000)
+    timestamp = Timestamp()
+    set_micros(timestamp, micros)
+    return timestamp
+
+
+def set_micros(timestamp: Timestamp, micros: int) -> None:
+    """Set the contract's timestamp to so many microseconds since 1970 UTC."""
+    timestamp.seconds, micros = divmod(micros, 1_000_000)
+    timestamp.nanos = micros * 1000

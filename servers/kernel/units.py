@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import count
 from typing import Generic, Protocol, TypeVar
 
 from google.protobuf.message import Message
@@ -19,6 +20,7 @@ from clients.telemetry import SpanContext
 from ronghe.error.v1.reason_pb2 import Reason
 from servers.kernel import journal, tables
 from servers.kernel.batch import Batch, LiveStream
+from servers.kernel.derived import event_at, first_event
 from servers.kernel.inbox import Acknowledgement
 from servers.kernel.parking import objection, problem_of, to_row
 from servers.kernel.statements import Statements
@@ -55,12 +57,14 @@ class Execute:
 
     @cached_property
     def key(self) -> str:
-        """What makes a request the same request, by a unary call or in bulk."""
-        return f"{self.caller} {self.command.DESCRIPTOR.name} {self.command.request_id}"  # type: ignore[attr-defined]
+        """What makes a request the same request, by a unary call or in bulk: the id of the first event it causes."""
+        command = self.command
+        return first_event(str(self.caller), command.DESCRIPTOR.name, command.request_id)  # type: ignore[attr-defined]
 
     def expects(self, batch: Batch) -> Iterable[StreamKey]:
         """The stream the command is for."""
-        self._expected = [batch.subsystem.stream_for(self.command).target(self.command, batch.scope(self.caller))]
+        scope = batch.scope(self.caller, self.key)
+        self._expected = [batch.subsystem.stream_for(self.command).target(self.command, scope)]
         return self._expected
 
     def apply(self, batch: Batch) -> Message:
@@ -72,10 +76,11 @@ class Execute:
         before = batch.requests.get(self.key)
         if before is not None:
             return rules.reply(self.command, self._caused(batch, digest, *before))
-        (target,), scope = self._expected, batch.scope(self.caller)
+        (target,), scope = self._expected, batch.scope(self.caller, self.key)
         live = batch.stream(target)
         facts = self._decide(batch, live, scope)
-        records = batch.append(live, facts, live.last_cause, scope, self.call, self.started_at)
+        ids = (event_at(self.key, place) for place in count())
+        records = batch.append(live, facts, live.last_cause, ids.__next__, self.call, self.started_at)
         self._remember(batch, digest, records)
         return rules.reply(self.command, records)
 
@@ -93,7 +98,7 @@ class Execute:
         raise error
 
     def _caused(self, batch: Batch, digest: bytes, first_digest: bytes, positions: str) -> list[Record]:
-        if digest != first_digest:
+        if first_digest and digest != first_digest:  # of a request that was learned again the body is not known
             raise Refused(
                 Reason.REASON_REQUEST_ID_REUSED,
                 "this request_id was used before with another body: use a new one for a new request",
@@ -217,7 +222,7 @@ class Expire:
         (cause,) = live.last_cause
         scope = batch.scope_after(cause, self.key)
         facts = live.rules.expire(live.state, self.timer, scope)
-        batch.append(live, facts, live.last_cause, scope, None, self.started_at)
+        batch.append(live, facts, live.last_cause, scope.new_id, None, self.started_at)
 
     def fail(self, batch: Batch, error: Exception) -> object:
         """The timer stays, and is tried again."""
@@ -249,8 +254,11 @@ class Relearn(Absorb):
         record, keys = self.record, self._expected
         if record is None or batch.knows(record) or (record.fact is not None and not keys):
             return
-        if record.origin == batch.subsystem.origin or not objection(batch, record, keys):
-            batch.take_in(record, keys, self.started_at)
+        if record.origin == batch.subsystem.origin:
+            batch.remember_request(record.event_id)
+        elif objection(batch, record, keys):
+            return
+        batch.take_in(record, keys, self.started_at)
 
 
 @dataclass(eq=False)

@@ -20,6 +20,7 @@ from clients.faults import fault
 from ronghe.error.v1.reason_pb2 import Reason
 from servers.kernel.batch import Batch, Taken
 from servers.kernel.database import Database, is_outage
+from servers.kernel.epochs import EpochEnded
 from servers.kernel.inbox import Item
 from servers.kernel.statements import Statements
 from servers.kernel.stream import Refused, StreamKey
@@ -89,12 +90,14 @@ class Writer:
         subsystem: Subsystem,
         clock: Clock,
         on_commit: Callable[[Committed], None],
+        epoch: int,
     ) -> None:
         self._database = database
         self._subsystem = subsystem
         self.statements = Statements(database, subsystem)
         self._clock = clock
         self._on_commit = on_commit
+        self._epoch = epoch
         self._calls: deque[Job] = deque()
         self._background: deque[Job] = deque()
         self._wake = threading.Condition()
@@ -118,15 +121,15 @@ class Writer:
             self._wake.notify()
         self._thread.join()
 
-    def submit(self, job: Job, *, background: bool) -> None:
-        """Queue a job; refuses early when too many calls wait."""
+    def submit(self, jobs: Sequence[Job], *, background: bool = False) -> None:
+        """Queue jobs; refuses early when too many calls wait."""
         queue = self._background if background else self._calls
         with self._wake:
             if self._stopping:
                 raise Refused(Reason.REASON_SHUTTING_DOWN, "the server is shutting down: try again")
             if not background and _is_full(queue):
                 raise Refused(Reason.REASON_OVERLOADED, f"{len(queue)} calls are waiting: try again later")
-            queue.append(job)
+            queue.extend(jobs)
             self._wake.notify()
 
     def _run(self) -> None:
@@ -195,6 +198,8 @@ class Writer:
 
     def _open(self, connection: Connection) -> Batch:
         head = connection.exec_driver_sql(self.statements.lock_head).one()
+        if head.epoch != self._epoch:
+            raise EpochEnded(self._epoch, head.epoch)
         now = self._clock.now()
         return Batch(
             connection=connection,
@@ -240,6 +245,8 @@ class Writer:
             _answer([(jobs[0].future, self._narrow(jobs[0].units, error))])
 
     def _pause(self, error: Exception) -> StoreUnavailable:
+        if isinstance(error, EpochEnded):
+            return error  # waiting would not help
         log.warning("writer.store_unavailable", error=type(error).__name__)
         self._database.writer.dispose()
         time.sleep(OUTAGE_PAUSE_SECONDS)

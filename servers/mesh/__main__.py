@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import errno
 import json
 import sys
 from contextlib import suppress
@@ -11,6 +12,7 @@ from clients.telemetry.logging import configure_logging
 from servers.mesh.errors import MeshError
 from servers.mesh.folder import endpoints_file
 from servers.mesh.settings import MeshSettings, load_settings
+from servers.mesh.supervisor import LATE_SECONDS
 from servers.mesh.up import OPERATOR, mesh
 from servers.process import stopped
 
@@ -26,7 +28,8 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         return 1
     except OSError as error:
-        sys.stderr.write(f"the mesh cannot go on: {error}\n")
+        advice = "; make room, and start it again" if error.errno == errno.ENOSPC else ""
+        sys.stderr.write(f"the mesh cannot go on: {error}{advice}\n")
         return 1
     return 0
 
@@ -43,9 +46,15 @@ async def _serve(settings: MeshSettings) -> None:
 
 
 async def _run(settings: MeshSettings) -> None:
-    async with mesh(settings):
-        _say(_welcome(settings))
-        await asyncio.Event().wait()
+    waiting = f"not everything is ready yet, and is waited for: see {settings.data / 'log'}\n"
+    late = asyncio.get_running_loop().call_later(LATE_SECONDS, _say, waiting)
+    try:
+        async with mesh(settings):
+            late.cancel()
+            _say(_welcome(settings))
+            await asyncio.Event().wait()
+    finally:
+        late.cancel()
 
 
 def _say(text: str) -> None:

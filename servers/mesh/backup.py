@@ -12,19 +12,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, create_engine, make_url, select
+from sqlalchemy import Connection, create_engine, make_url, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from servers.kernel import journal, tables
 from servers.kernel.restored import begin_epoch
+from servers.mesh.epochs import last_epoch, remember_epoch
 from servers.mesh.errors import MeshError
 from servers.mesh.folder import locked
 
 # Intake last: whatever the others have of a case, it has too.
 SUBSYSTEMS = ("department", "governance", "intake")
 MANIFEST = "manifest.json"
-EPOCHS = "epochs.json"
 SLICE = 5_000
+# Before kernel_0006 journals were chained otherwise.
+EARLIER = text("SELECT count(*) FROM alembic_version WHERE version_num BETWEEN 'kernel_0001' AND 'kernel_0005'")
 
 
 def back_up(data: Path, folder: Path) -> Mapping[str, Any]:
@@ -81,6 +83,10 @@ def _check(folder: Path, name: str, databases: Mapping[str, Any]) -> None:
     if databases[name] != _described(path):
         raise MeshError(f"{path} is not what was backed up: take another backup")
     with closing(create_engine(f"sqlite:///{path}").connect()) as connection:
+        if connection.scalar(EARLIER):
+            raise MeshError(
+                f"{path} is of an earlier version, which chained its journal in another way: restore it by that"
+            )
         fault = first_fault(connection)
     if fault is not None:
         raise MeshError(f"the journal in {path} is not whole: at {fault.position}: {fault.description}")
@@ -90,9 +96,10 @@ def first_fault(connection: Connection) -> journal.Fault | None:
     """The first place where a journal is not whole."""
     position, count = 0, SLICE
     while count == SLICE:
-        position, count, fault = journal.verify(connection, position, SLICE)
-        if fault is not None:
-            return fault
+        walk = journal.verify(connection, position, SLICE)
+        position, count = walk.position, walk.rows
+        if walk.fault is not None:
+            return walk.fault
     return journal.verify_head(connection)
 
 
@@ -111,9 +118,9 @@ def _put_back(data: Path, folder: Path, name: str) -> Mapping[str, Any]:
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(folder / f"{name}.db", new)
     with create_engine(f"sqlite:///{new}").begin() as connection:
-        epoch = begin_epoch(connection, datetime.now(UTC), after=_last_epoch(data, name))
+        epoch = begin_epoch(connection, datetime.now(UTC), after=last_epoch(data, name))
         position = connection.scalar(select(tables.journal_head.c.position))
-    _remember_epoch(data, name, epoch)
+    remember_epoch(data, name, epoch)
     aside = _set_aside(target, epoch)
     new.rename(target)
     return {"epoch": epoch, "position": position, "set_aside": str(aside) if aside else ""}
@@ -129,36 +136,19 @@ def begin(url: str) -> int:
 
 
 def _set_aside(target: Path, epoch: int) -> Path | None:
-    """Together with its log, which may hold what is not in the file yet."""
-    if not target.exists():
-        return None
+    """Together with its log, which may hold what is not in the file yet, and would be taken for that of the new one."""
+    was_there = target.exists()
     aside = target.with_name(f"{target.stem}.before-epoch-{epoch}.db")
     for suffix in ("", "-wal", "-shm"):
         path = target.with_name(target.name + suffix)
         if path.exists():
             path.rename(aside.with_name(aside.name + suffix))
-    return aside
+    return aside if was_there else None
 
 
 def database(data: Path, name: str) -> Path:
     """A subsystem's database in a data directory."""
     return data / "db" / f"{name}.db"
-
-
-# --- epochs are never used twice, whatever backup comes back ---
-
-
-def _last_epoch(data: Path, name: str) -> int:
-    try:
-        return int(json.loads((data / "db" / EPOCHS).read_text()).get(name, 0))
-    except FileNotFoundError:
-        return 0
-
-
-def _remember_epoch(data: Path, name: str, epoch: int) -> None:
-    path = data / "db" / EPOCHS
-    known = json.loads(path.read_text()) if path.exists() else {}
-    path.write_text(json.dumps(known | {name: epoch}) + "\n")
 
 
 def main() -> int:

@@ -1,6 +1,8 @@
 """Where the subsystems keep their databases: a file each, or a database each on one PostgreSQL server."""
 
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import psycopg
@@ -8,20 +10,27 @@ from psycopg import sql
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from servers.mesh.epochs import epochs_file, last_epoch
 from servers.mesh.errors import MeshError
 
 CONNECT_SECONDS = 5
+EPOCH = "SELECT epoch FROM journal_head"
 
 
 def database_url(server: str, data: Path, name: str) -> str:
     """The subsystem's database, as an SQLAlchemy URL; `server` is empty for files."""
     if not server:
-        return f"sqlite:///{data / 'db' / name}.db"
+        return f"sqlite:///{_file(data, name)}"
     return _parsed(server).set(database=f"ronghe_{name}").render_as_string(hide_password=False)
 
 
 def make_databases(server: str, data: Path, names: Sequence[str]) -> None:
-    """Make those that are not there yet. Raises MeshError when the server cannot be reached, or does not let it."""
+    """Make those that are not there yet; the subsystems fill them. Raises MeshError.
+
+    It does when one is missing that was there, and when the server cannot be reached, or does not let it.
+    """
+    for name in names:
+        check_there(server, data, name)
     if not server:
         (data / "db").mkdir(exist_ok=True)
         return
@@ -34,11 +43,68 @@ def make_databases(server: str, data: Path, names: Sequence[str]) -> None:
         raise MeshError(f"the databases cannot be made on {shown}: {reason}") from error
 
 
-def _make(url: URL, names: Sequence[str]) -> None:
+def check_there(server: str, data: Path, name: str) -> None:
+    """Raises MeshError when a database was there and is none now: begun anew, it would give numbers out twice.
+
+    A server that does not answer is another matter: it is waited for.
+    """
+    known = last_epoch(data, name)
+    if not known or epoch_of(server, data, name) != 0:
+        return
+    if server:
+        shown = _parsed(server).set(database=f"ronghe_{name}").render_as_string(hide_password=True)
+        what = f"there is no journal in {shown}, and there was one, in epoch {known}"
+        how = "name the right server, or put a backup back with its own tools"
+    else:
+        what = f"{_file(data, name)} is missing or empty, and was there, in epoch {known}"
+        how = "mount its volume, or put a backup back with `ronghe restore`"
+    anew = f"or name another folder with --data to begin anew ({epochs_file(data)} tells what was there)"
+    raise MeshError(f"the database of {name} is lost: {what}; {how}, {anew}")
+
+
+def epoch_of(server: str, data: Path, name: str) -> int | None:
+    """Of the journal in a subsystem's database; 0 where there is none, None where that cannot be told."""
+    if not server:
+        return _epoch_in_file(_file(data, name))
+    try:
+        return _epoch_on_server(_parsed(server), f"ronghe_{name}")
+    except psycopg.Error:
+        return None
+
+
+def _file(data: Path, name: str) -> Path:
+    return data / "db" / f"{name}.db"
+
+
+def _epoch_in_file(path: Path) -> int | None:
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            made = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'journal_head'").fetchone()
+            return int(connection.execute(EPOCH).fetchone()[0]) if made else 0
+    except sqlite3.Error:
+        return None if path.exists() else 0
+
+
+def _epoch_on_server(url: URL, database: str) -> int:
+    with _connected(url) as connection:
+        if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [database]).fetchone():
+            return 0
+    with _connected(url.set(database=database)) as connection:
+        if connection.execute("SELECT to_regclass('journal_head')").fetchone() == (None,):
+            return 0
+        row = connection.execute(EPOCH).fetchone()
+        return int(row[0]) if row else 0
+
+
+def _connected(url: URL) -> psycopg.Connection:
     target = url.set(drivername="postgresql", database=url.database or "postgres")
-    with psycopg.connect(
+    return psycopg.connect(
         target.render_as_string(hide_password=False), autocommit=True, connect_timeout=CONNECT_SECONDS
-    ) as connection:
+    )
+
+
+def _make(url: URL, names: Sequence[str]) -> None:
+    with _connected(url) as connection:
         there = {row[0] for row in connection.execute("SELECT datname FROM pg_database")}
         for name in names:
             if name not in there:

@@ -22,7 +22,9 @@ class MeshSettings(BaseSettings):
 
     data: Path = Field(default=Path(".ronghe"), description="where everything is kept")
     port_base: int = Field(default=7100, ge=0, le=65400, description="intake +1 ...; 0 for any free ports")
-    intakes: tuple[str, ...] = Field(default=("yukuaiban",), description="intake systems to make certificates for")
+    intakes: Mapping[str, str] = Field(
+        default={"yukuaiban": "渝快办"}, description="intake systems that get certificates: their names by id"
+    )
     sampling: float = Field(default=1.0, ge=0, le=1, description="share of cases that are traced")
     database: str = Field(default="", description="URL of a PostgreSQL server, a database a subsystem; empty: files")
     replicas: int = Field(default=1, ge=1, le=MOST_REPLICAS, description="processes of each subsystem")

@@ -20,7 +20,7 @@ LONGEST_PAUSE = 30.0
 # Whoever ran so long is healthy: the next pause is short again.
 HEALTHY_SECONDS = 60.0
 GRACE_SECONDS = 15.0
-READY_SECONDS = 45.0
+LATE_SECONDS = 45.0
 LOOK_SECONDS = 0.05
 STACK_FRAME = re.compile(r"\s+(at |\.\.\. )")
 
@@ -34,6 +34,8 @@ class Child:
     environment: Mapping[str, str]
     log: Path
     is_ready: Callable[[], Awaitable[bool]]
+    may_start: Callable[[], None] = lambda: None
+    """Raises MeshError while it must not be started again; it may take its time."""
 
 
 @dataclass(eq=False)
@@ -57,16 +59,19 @@ class Keeper:
         return self.process.pid if self.process and self.process.returncode is None else 0
 
     async def start(self) -> None:
-        """Return when the child is ready; raises MeshError when it ends before that."""
+        """Return when the child is ready, which may take long: it has much to recover, or migrates its database.
+
+        Raises MeshError when it ends before that.
+        """
         self.process = await self._spawn()
-        end = time.monotonic() + READY_SECONDS
-        while not await self.child.is_ready():
-            if self.process.returncode is not None:
-                raise MeshError(f"{self.child.name} ended at its start: {self._last_line()} (see {self.child.log})")
-            if time.monotonic() > end:
-                await self.stop()
-                raise MeshError(f"{self.child.name} was not ready within {READY_SECONDS:.0f} s: see {self.child.log}")
-            await asyncio.sleep(LOOK_SECONDS)
+        late = asyncio.get_running_loop().call_later(LATE_SECONDS, self._is_late)
+        try:
+            while not await self.child.is_ready():
+                if self.process.returncode is not None:
+                    raise MeshError(f"{self.child.name} ended at its start: {self._last_line()} (see {self.child.log})")
+                await asyncio.sleep(LOOK_SECONDS)
+        finally:
+            late.cancel()
         self._task = asyncio.create_task(self._keep())
 
     async def stop(self) -> None:
@@ -109,15 +114,33 @@ class Keeper:
             if time.monotonic() - started > HEALTHY_SECONDS:
                 self._pause = FIRST_PAUSE
             log.warning("supervisor.restarts", child=self.child.name, status=status, seconds=self._pause)
-            await asyncio.sleep(self._pause)
-            self._pause = min(self._pause * 2, self.longest_pause)
+            await self._rest()
+            await self._until_it_may_start()
             self.restarts += 1
             self.process = await self._spawn()
             if self.on_restart:
                 self.on_restart()
 
+    async def _until_it_may_start(self) -> None:
+        """What keeps it from that may pass: the others run, and it is tried again."""
+        while True:
+            try:
+                return await asyncio.to_thread(self.child.may_start)
+            except (MeshError, OSError) as error:
+                log.warning("supervisor.holds_back", child=self.child.name, problem=str(error), seconds=self._pause)
+            await self._rest()
+
+    async def _rest(self) -> None:
+        await asyncio.sleep(self._pause)
+        self._pause = min(self._pause * 2, self.longest_pause)
+
+    def _is_late(self) -> None:
+        log.warning("supervisor.late", child=self.child.name, seconds=LATE_SECONDS)
+
     def _last_line(self) -> str:
         """What it said last; under a Java exception, its cause rather than where it came by."""
-        lines = self.child.log.read_bytes()[self._log_start :].decode(errors="replace").splitlines()
+        written = self.child.log.read_bytes()
+        begin = self._log_start if self._log_start <= len(written) else 0  # it was set aside meanwhile
+        lines = written[begin:].decode(errors="replace").splitlines()
         said = [line for line in lines if line.strip() and not STACK_FRAME.match(line)]
         return said[-1][:300] if said else "it said nothing"

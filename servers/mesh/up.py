@@ -1,25 +1,32 @@
 """Starts the whole mesh on one machine, and serves until it is told to stop."""
 
 import asyncio
+import json
 import os
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import grpc
+import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from bridge.kafka import Admin, KafkaUnavailable
 from bridge.settings import RETENTION_MS, BridgeSettings
+from clients.backoff import Backoff
 from clients.channel import open_channel
 from clients.credentials import Credentials, CredentialsError
 from clients.identity import Identity
 from servers.catalog.catalog import Catalog
-from servers.mesh.databases import database_url, make_databases
+from servers.mesh.databases import check_there, database_url, epoch_of, make_databases
+from servers.mesh.epochs import remember_epoch
 from servers.mesh.errors import MeshError
 from servers.mesh.folder import announced, check_room, locked
 from servers.mesh.kafka import SERVICES, Broker, access, least_in_sync
+from servers.mesh.logs import bounded
 from servers.mesh.pki import Authority, issue_all, secret_file
 from servers.mesh.ports import SUBSYSTEMS, Ports
 from servers.mesh.settings import MeshSettings
@@ -28,28 +35,49 @@ from servers.mesh.supervisor import Child, Keeper
 OPERATOR = Identity("operator", "local")
 AUDITOR = Identity("auditor", "local")
 
+log = structlog.get_logger()
+
 
 @asynccontextmanager
 async def mesh(settings: MeshSettings) -> AsyncIterator[Mapping[str, Keeper]]:
-    """The running mesh; when this is left, the subsystems stop, and Kafka after them. Raises MeshError."""
+    """The mesh, all of it ready; when this is left, the subsystems stop, and Kafka after them. Raises MeshError."""
     data = settings.data
     with locked(data):
         check_room(data)
+        await asyncio.to_thread(make_databases, settings.database, data.resolve(), SUBSYSTEMS)
         ports = Ports.choose(settings.port_base, settings.replicas, settings.brokers)
         authority = _authority(settings)
         keepers: dict[str, Keeper] = {}
+        logs = asyncio.create_task(bounded(data / "log"))
         try:
-            await _start_kafka(settings, ports, authority, keepers)
-            await _start_subsystems(settings, ports, keepers)
+            keepers |= _kept(settings, await _brokers(settings, ports, authority))
+            # Side by side: no subsystem needs the broker to serve, and that may have much to recover.
+            await _all(_start_kafka(settings, ports, dict(keepers)), _start_subsystems(settings, ports, keepers))
             with announced(data, ports, keepers):
                 yield keepers
         finally:
             brokers = [keeper for name, keeper in keepers.items() if name.startswith("kafka")]
             await asyncio.gather(*(keeper.stop() for keeper in keepers.values() if keeper not in brokers))
             await asyncio.gather(*(keeper.stop() for keeper in brokers))
+            logs.cancel()
 
 
-async def _start_kafka(settings: MeshSettings, ports: Ports, authority: Authority, keepers: dict[str, Keeper]) -> None:
+async def _all(*works: Coroutine[Any, Any, None]) -> None:
+    """Return when all are done; the first failure ends the others, and is raised."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for work in works:
+                group.create_task(work)
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+
+
+def _kept(settings: MeshSettings, children: Mapping[str, Child]) -> dict[str, Keeper]:
+    return {key: Keeper(child, settings.longest_pause) for key, child in children.items()}
+
+
+async def _brokers(settings: MeshSettings, ports: Ports, authority: Authority) -> Mapping[str, Child]:
+    """The brokers, prepared; raises MeshError for what keeps Kafka from running here at all."""
     controllers = [ports.controller, *(controller for _, controller in ports.brokers)]
     route = settings.routes.get("kafka", "")
     first = Broker(settings.data / "kafka", ports.kafka, ports.controller, route, controllers=controllers)
@@ -58,13 +86,24 @@ async def _start_kafka(settings: MeshSettings, ports: Ports, authority: Authorit
         folder = settings.data / f"kafka-{number}"
         other = Broker(folder, port, controller, "", number, controllers, first.cluster_id())
         commands[_key("kafka", number)] = other, await asyncio.to_thread(other.prepare, authority)
-    for key, (broker, command) in commands.items():
-        child = _broker(broker, command, settings, authority)
-        keepers[key] = Keeper(child, settings.longest_pause)
+    return {key: _broker(broker, command, settings, authority) for key, (broker, command) in commands.items()}
+
+
+async def _start_kafka(settings: MeshSettings, ports: Ports, keepers: Mapping[str, Keeper]) -> None:
     # Together: one alone is no quorum.
-    await asyncio.gather(*(keepers[key].start() for key in commands))
-    admin = Admin(access(ports.addresses("kafka"), authority.folder, SERVICES[1]))
-    await asyncio.to_thread(_ensure_topic, admin, settings.brokers)
+    await _all(*(keeper.start() for keeper in keepers.values()))
+    await _make_topic(Admin(access(ports.addresses("kafka"), settings.data / "pki", SERVICES[1])), settings.brokers)
+
+
+async def _make_topic(admin: Admin, brokers: int) -> None:
+    config = {"retention.ms": str(RETENTION_MS), "min.insync.replicas": str(least_in_sync(brokers))}
+    backoff = Backoff()
+    while True:
+        try:
+            return await asyncio.to_thread(admin.ensure_topic, BridgeSettings(), brokers, config)
+        except KafkaUnavailable as error:
+            log.warning("mesh.topic_waiting", error=str(error))
+            await backoff.wait()
 
 
 def _broker(broker: Broker, command: list[str], settings: MeshSettings, authority: Authority) -> Child:
@@ -80,25 +119,23 @@ def _broker(broker: Broker, command: list[str], settings: MeshSettings, authorit
     return Child(broker.folder.name, command, {}, settings.data / "log" / f"{broker.folder.name}.log", is_ready)
 
 
-def _ensure_topic(admin: Admin, brokers: int) -> None:
-    config = {"retention.ms": str(RETENTION_MS), "min.insync.replicas": str(least_in_sync(brokers))}
-    try:
-        admin.ensure_topic(BridgeSettings(), brokers, config)
-    except KafkaUnavailable as error:
-        raise MeshError(f"Kafka cannot make its topic: {error}") from error
-
-
 async def _start_subsystems(settings: MeshSettings, ports: Ports, keepers: dict[str, Keeper]) -> None:
     try:
         operator = Credentials.load(settings.data / "pki", OPERATOR)
     except CredentialsError as error:
         raise MeshError(f"{error}; delete {settings.data / 'pki'} to have all made anew") from error
-    await asyncio.to_thread(make_databases, settings.database, settings.data.resolve(), SUBSYSTEMS)
     # One row of replicas after the other: a start takes a core for some seconds.
     for replica in range(1, settings.replicas + 1):
         row = {_key(name, replica): _subsystem(name, replica, settings, ports, operator) for name in SUBSYSTEMS}
-        keepers.update((key, Keeper(child, settings.longest_pause)) for key, child in row.items())
-        await asyncio.gather(*(keepers[key].start() for key in row))
+        keepers.update(started := _kept(settings, row))
+        await _all(*(_start(keeper, name, settings) for name, keeper in zip(SUBSYSTEMS, started.values(), strict=True)))
+
+
+async def _start(keeper: Keeper, name: str, settings: MeshSettings) -> None:
+    """And remember that there is a database now: from here on it gives numbers out."""
+    await keeper.start()
+    epoch = await asyncio.to_thread(epoch_of, settings.database, settings.data.resolve(), name)
+    remember_epoch(settings.data, name, epoch or 0)
 
 
 def _key(name: str, replica: int) -> str:
@@ -124,6 +161,7 @@ def _subsystem(name: str, replica: int, settings: MeshSettings, ports: Ports, op
         "RONGHE_LOG": str(data / "log" / f"{file}.log"),
         "RONGHE_SAMPLING": str(settings.sampling),
         "RONGHE_STEPPED_CLOCK": str(settings.stepped_clock),
+        "RONGHE_INTAKES": json.dumps(settings.intakes),
     }
     command = [sys.executable, "-m", f"servers.{name}"]
     source = settings.sources.get(name)
@@ -131,7 +169,8 @@ def _subsystem(name: str, replica: int, settings: MeshSettings, ports: Ports, op
         environment["PYTHONPATH"] = os.pathsep.join(map(str, (source, source / "proto")))
         command.insert(1, "-P")  # and from nowhere else, such as the working directory
     is_ready = _Probe(ports.address(name, replica), operator).is_serving
-    return Child(file, command, environment, data / "log" / f"{file}.log", is_ready)
+    may_start = partial(check_there, settings.database, data, name)
+    return Child(file, command, environment, data / "log" / f"{file}.log", is_ready, may_start)
 
 
 def _route(settings: MeshSettings, ports: Ports, name: str) -> str:

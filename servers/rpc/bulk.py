@@ -1,24 +1,34 @@
-"""Bulk calls: many items on one stream, each answered by itself, in any order."""
+"""Bulk calls: many items on one stream, several in a message, each answered by itself, in any order."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from typing import Any, TypeVar
 
-Req = TypeVar("Req")
-Resp = TypeVar("Resp")
+from google.protobuf.message import Message
+
+from servers.kernel.stream import Refused
+from servers.rpc.validation import validate
+
+Req = TypeVar("Req", bound=Message)
+Item = TypeVar("Item", bound=Message)
+Result = TypeVar("Result", bound=Message)
 
 # Items of one stream that are worked on at once; further ones wait in the transport, which slows the client down.
 AT_ONCE = 512
+# Results of one message; a client with the libraries' defaults takes 4 MiB, and one result has at most 256 KiB.
+MESSAGE_BYTES = 1 << 20
 
 
 async def answer_each(
-    requests: AsyncIterator[Req], answer: Callable[[Req], Coroutine[Any, Any, Resp]], at_once: int = AT_ONCE
-) -> AsyncGenerator[Resp, None]:
-    """Answers as they are ready. Items are begun in the order they came.
+    requests: AsyncIterator[Req],
+    items: Callable[[Req], Sequence[Message]],
+    answer: Callable[[Req], Coroutine[Any, Any, Sequence[Result]]],
+) -> AsyncGenerator[Sequence[Result], None]:
+    """The results of some items each time, as they are ready. Messages are begun in the order they came.
 
-    `answer` turns what is wrong with an item into a response; an error that it raises ends the stream.
+    `answer` turns what is wrong with an item into its result; an error that it raises ends the stream.
     """
-    room = asyncio.Semaphore(at_once)
+    room = _Room(AT_ONCE)
     finished: asyncio.Queue[asyncio.Task[Any]] = asyncio.Queue()
     pending: set[asyncio.Task[Any]] = set()
 
@@ -30,7 +40,7 @@ async def answer_each(
 
     async def read() -> None:
         async for request in requests:
-            await room.acquire()
+            await room.take(len(items(request)))
             begin(answer(request))
 
     reading = begin(read())
@@ -38,12 +48,76 @@ async def answer_each(
         while pending:
             task = await finished.get()
             pending.discard(task)
-            result = task.result()
+            results = task.result()
             if task is not reading:
-                room.release()
-                yield result
+                room.give_back(len(results))
+                for part in _fitting(results):
+                    yield part
     finally:
         await _cancel(pending)
+
+
+async def execute_each(
+    message: Message,
+    items: Sequence[Item],
+    command_of: Callable[[Item], Message],
+    execute: Callable[[Sequence[Message]], Awaitable[Sequence[Message | Exception]]],
+) -> Sequence[Message | Exception]:
+    """The response to each item, or its error; raises Refused where it is the message that is wrong."""
+    refusals = _refusals(message, items)
+    commands = [command_of(item) for item, refused in zip(items, refusals, strict=True) if refused is None]
+    outcomes = iter(await execute(commands))
+    return [refused or next(outcomes) for refused in refusals]
+
+
+def _refusals(message: Message, items: Sequence[Message]) -> Sequence[Refused | None]:
+    """Looked at together, which is cheaper; by itself each, where something is wrong."""
+    whole = _refusal(message)
+    if whole is None:
+        return [None] * len(items)
+    refusals = [_refusal(item) for item in items]
+    if not any(refusals):
+        raise whole
+    return refusals
+
+
+def _refusal(message: Message) -> Refused | None:
+    try:
+        validate(message)
+    except Refused as refused:
+        return refused
+    return None
+
+
+class _Room:
+    """How many more items one reader may take. A message is taken whole, as soon as there is any room."""
+
+    def __init__(self, items: int) -> None:
+        self._items = items
+        self._freed = asyncio.Event()
+
+    async def take(self, items: int) -> None:
+        while self._items <= 0:
+            self._freed.clear()
+            await self._freed.wait()
+        self._items -= items
+
+    def give_back(self, items: int) -> None:
+        self._items += items
+        self._freed.set()
+
+
+def _fitting(results: Sequence[Result]) -> Iterator[Sequence[Result]]:
+    """In parts, each with little more than a message's bytes."""
+    part, size = list[Result](), 0
+    for result in results:
+        part.append(result)
+        size += result.ByteSize()
+        if size >= MESSAGE_BYTES:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
 
 
 async def _cancel(tasks: set[asyncio.Task[Any]]) -> None:

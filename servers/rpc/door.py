@@ -12,12 +12,11 @@ from contextlib import suppress
 
 import grpc
 
-from ronghe.error.v1.reason_pb2 import Reason
-from servers.kernel.stream import Refused
-
 KNOCK_SECONDS = 0.25
-# While its own call waits for longer, a server refuses other calls: that takes it a third of the time of doing them.
+# While its own call waits for longer, a server refuses others: that takes it a small part of what doing them takes.
 LONGEST_WAIT_SECONDS = 1.0
+# To refuse takes time as well: those who come back too soon, all of them, keep a server crowded with nothing but them.
+LONGEST_RETURN_SECONDS = 4.0
 
 
 class Door:
@@ -25,33 +24,40 @@ class Door:
 
     def __init__(self) -> None:
         self._knocked_at: float | None = None
+        self._last_wait = 0.0
+        self._calm_at = time.monotonic()
         self._answered = asyncio.Event()
 
     async def watch(self, knock: Callable[[], Awaitable[object]]) -> None:
         """Make such a call time after time, until cancelled. One that fails says nothing of how long others wait."""
         while True:
-            self._knocked_at = time.monotonic()
+            self._knocked_at, wait = time.monotonic(), 0.0
             with suppress(grpc.aio.AioRpcError):
                 await knock()
-            self._knocked_at = None
+                wait = time.monotonic() - self._knocked_at
+                if wait <= LONGEST_WAIT_SECONDS:
+                    self._calm_at = time.monotonic()
+            self._knocked_at, self._last_wait = None, wait
             self._answered.set()
             self._answered = asyncio.Event()
-            await asyncio.sleep(KNOCK_SECONDS)
+            # Those that came behind a call that waited for long may wait as long: it is asked again at once.
+            await asyncio.sleep(0 if self.is_crowded else KNOCK_SECONDS)
 
     @property
     def waited(self) -> float:
-        """Seconds for which the server's own call has been waiting."""
-        return time.monotonic() - self._knocked_at if self._knocked_at is not None else 0.0
+        """Seconds for which the server's own call has been waiting, or for which the one before it has waited."""
+        waiting = time.monotonic() - self._knocked_at if self._knocked_at is not None else 0.0
+        return max(waiting, self._last_wait)
 
     @property
     def is_crowded(self) -> bool:
         """Whether it waits for too long."""
         return self.waited > LONGEST_WAIT_SECONDS
 
-    def enter(self) -> None:
-        """Raise Refused where it is crowded."""
-        if self.is_crowded:
-            raise Refused(Reason.REASON_OVERLOADED, f"calls wait for {self.waited:.1f} s: try again later")
+    @property
+    def return_after(self) -> float:
+        """Seconds after which whoever is refused may come back: the longer it has been crowded, the later."""
+        return min(time.monotonic() - self._calm_at, LONGEST_RETURN_SECONDS)
 
     async def quiet(self) -> None:
         """Return when it is not crowded: what a stream sends can wait at its sender meanwhile."""

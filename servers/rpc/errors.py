@@ -1,9 +1,11 @@
 """How failures look on the wire: the one table from reasons to gRPC codes, and the rich status made from it."""
 
+import random
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import cache
 from typing import Any, NoReturn
 from uuid import uuid4
 
@@ -92,13 +94,15 @@ TABLE: Mapping["Reason.ValueType", Row] = {
     Reason.REASON_BUG: Row(StatusCode.INTERNAL),
 }
 
+CROWDED = Refused(Reason.REASON_OVERLOADED, "calls wait for too long before they are looked at: try again later")
 # Codes that clients retry by themselves, unless the server says when, or not at all.
 RETRIED = (StatusCode.RESOURCE_EXHAUSTED, StatusCode.UNAVAILABLE)
 
 
 def to_status(error: Exception, method: str) -> status_pb2.Status:
     """The status of a failed call, or of one failed item of a bulk call; an unexpected error is logged here."""
-    return _status(_refusal(error, method))
+    refused = _refusal(error, method)
+    return _status(refused, TABLE[refused.reason])
 
 
 async def abort(context: grpc.aio.ServicerContext[Any, Any], error: Exception, method: str) -> NoReturn:
@@ -107,13 +111,33 @@ async def abort(context: grpc.aio.ServicerContext[Any, Any], error: Exception, m
     await context.abort(TABLE[refused.reason].code, _cut(refused.message), trailing_metadata(refused))
 
 
+async def turn_away(context: grpc.aio.ServicerContext[Any, Any], seconds: float) -> NoReturn:
+    """End a call that nobody has the time to look at, by one of few answers that are made once; raises.
+
+    It is worth a retry after about so many seconds: not after the same ones for all, or they would come together.
+    """
+    spread = round(seconds * random.uniform(0.75, 1.25), 1)  # noqa: S311 - it only spreads load
+    left = context.time_remaining()
+    metadata = _when_crowded(spread, in_time=left is None or left > spread)
+    await context.abort(StatusCode.RESOURCE_EXHAUSTED, CROWDED.message, metadata)
+
+
+@cache
+def _when_crowded(seconds: float, *, in_time: bool) -> tuple[tuple[str, str | bytes], ...]:
+    """`in_time`: the call's deadline leaves time for a retry; else its caller is told at once, and why."""
+    return _metadata(CROWDED, replace(TABLE[CROWDED.reason], retry_after=seconds), pushed_back=in_time)
+
+
 def trailing_metadata(refused: Refused) -> tuple[tuple[str, str | bytes], ...]:
     """What goes with the code; a push-back of -1 asks the client not to retry."""
-    details = ("grpc-status-details-bin", _status(refused).SerializeToString())
-    row = TABLE[refused.reason]
+    return _metadata(refused, TABLE[refused.reason])
+
+
+def _metadata(refused: Refused, row: Row, *, pushed_back: bool = True) -> tuple[tuple[str, str | bytes], ...]:
+    details = ("grpc-status-details-bin", _status(refused, row).SerializeToString())
     if row.code not in RETRIED:
         return (details,)
-    pushback = -1 if row.retry_after is None else round(row.retry_after * 1000)
+    pushback = round(row.retry_after * 1000) if row.retry_after is not None and pushed_back else -1
     return (details, ("grpc-retry-pushback-ms", str(pushback)))
 
 
@@ -156,8 +180,7 @@ def _bug(error: Exception, method: str) -> Refused:
     )
 
 
-def _status(refused: Refused) -> status_pb2.Status:
-    row = TABLE[refused.reason]
+def _status(refused: Refused, row: Row) -> status_pb2.Status:
     status = status_pb2.Status(code=row.code.value[0], message=_cut(refused.message))
     for detail in _details(refused, row):
         status.details.add().Pack(detail)

@@ -19,6 +19,8 @@ T = TypeVar("T")
 
 LIFETIME = 24 * 3600
 DEFAULT_SIZE = 50
+# Whoever asks for more gets so many: https://google.aip.dev/158.
+LARGEST_SIZE = 500
 SEAL = 16
 EXPIRY = struct.Struct(">I")
 
@@ -75,7 +77,7 @@ async def page_of(
     key_of: Callable[[T], str],
 ) -> Page[T]:
     """The page a request asks for; `rows_after(key, limit)` gives rows in order of their keys, "" from the first."""
-    size = cast("ListRequest", request).page_size or DEFAULT_SIZE
+    size = min(cast("ListRequest", request).page_size or DEFAULT_SIZE, LARGEST_SIZE)
     rows = await rows_after(pages.open(request), size + 1)
     if len(rows) <= size:
         return Page(rows, "")

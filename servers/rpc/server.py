@@ -1,8 +1,10 @@
 """A subsystem's gRPC server: mutual TLS, the wrapped servicers, health, reflection, and an orderly end."""
 
 import asyncio
+import math
+import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,8 +29,11 @@ from servers.rpc.wrapper import Handler, Observer, Servicer, Wrapper
 MAX_MESSAGE = 4 * MAX_BODY
 # As above; here grpc answers a bare CANCELLED.
 MAX_PENDING = 20_000
-# Calls that have come, and that a busy process has not refused yet. It takes as long as there are any.
+# What has come to a busy process gets so long to be taken, and what is refused at last to be on its way.
 FLUSH = 3.0
+# A server's call to itself that takes no longer has waited for nobody.
+AT_ONCE = 0.02
+KNOCK = "/ronghe.Door/Knock"
 
 OPTIONS = (
     ("grpc.max_receive_message_length", MAX_MESSAGE),
@@ -83,7 +88,8 @@ async def serving(
 ) -> AsyncIterator[Serving]:
     """Serve on `listen` ("127.0.0.1:7101", port 0 for any) until the end of the block.
 
-    Then: NOT_SERVING; new calls are refused with SHUTTING_DOWN; streams end; calls in progress get their grace.
+    Then: NOT_SERVING; connections are told that the server goes away; calls that have come are refused with
+    SHUTTING_DOWN; streams end; calls in progress get their grace.
     """
     calls, streams = Admission(limits.calls), Admission(limits.streams)
     door = Door()
@@ -95,17 +101,20 @@ async def serving(
     await server.start()
     await _announce(checks, servicers)
     log.info("rpc.serving", port=port, services=[servicer.service.full_name for servicer in servicers])
-    watching = asyncio.create_task(_watch(door, f"{listen.rpartition(':')[0]}:{port}", credentials))
-    try:
-        yield Serving(port)
-    finally:
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
-        await checks.enter_graceful_shutdown()
-        wrapper.close()
-        await _drain((calls, streams), limits.grace)
-        await server.stop(FLUSH)
-        log.info("rpc.stopped", port=port)
+    async with RenewingChannel(f"{listen.rpartition(':')[0]}:{port}", credentials) as channel:
+        watching = asyncio.create_task(_watch(door, channel))
+        try:
+            yield Serving(port)
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+            await checks.enter_graceful_shutdown()
+            stopping = await _go_away(server, wrapper, channel, limits.grace + FLUSH)
+            await _drain((calls, streams), limits.grace)
+            wrapper.cut()
+            await server.stop(FLUSH)
+            await stopping
+    log.info("rpc.stopped", port=port)
 
 
 def _register(
@@ -117,12 +126,23 @@ def _register(
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
     names = [servicer.service.full_name for servicer in servicers]
     reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server, Descriptors())
-    server.add_generic_rpc_handlers((_NotOffered(),))
+    knocked: Handler = grpc.unary_unary_rpc_method_handler(_knocked)
+    door = grpc.method_handlers_generic_handler("ronghe.Door", {"Knock": knocked})
+    server.add_generic_rpc_handlers((door, _NotOffered()))
 
 
 async def _announce(checks: health.aio.HealthServicer, servicers: Sequence[Servicer]) -> None:
     for servicer in servicers:
         await checks.set(servicer.service.full_name, health_pb2.HealthCheckResponse.SERVING)
+
+
+async def _nobody_waits(channel: RenewingChannel) -> None:
+    """Return when a call is taken at once."""
+    waited = math.inf
+    while waited > AT_ONCE:
+        knocked_at = time.monotonic()
+        await _knock(channel)
+        waited = time.monotonic() - knocked_at
 
 
 async def _drain(admissions: Sequence[Admission], grace: float) -> None:
@@ -134,11 +154,40 @@ async def _drain(admissions: Sequence[Admission], grace: float) -> None:
         log.warning("rpc.grace_passed", in_progress=sum(admission.in_progress for admission in admissions))
 
 
-async def _watch(door: Door, address: str, credentials: Credentials) -> None:
-    async with RenewingChannel(address, credentials) as channel:
-        await channel.channel_ready()
-        stub = health_pb2_grpc.HealthStub(channel)
-        await door.watch(lambda: stub.Check(health_pb2.HealthCheckRequest()))
+async def _watch(door: Door, channel: RenewingChannel) -> None:
+    await channel.channel_ready()
+    await door.watch(lambda: _knock(channel))
+
+
+async def _knock(channel: RenewingChannel) -> None:
+    """A call of the server to itself, which waits behind all that have come.
+
+    A health check would not: it is of a registered method, and the library has a queue for each of those.
+    """
+    await channel.unary_unary(KNOCK)(b"")
+
+
+async def _knocked(request: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
+    return b""
+
+
+async def _go_away(
+    server: grpc.aio.Server, wrapper: Wrapper, channel: RenewingChannel, grace: float
+) -> "asyncio.Task[None]":
+    """Take what has come, tell the connections, and only then answer.
+
+    A stopping server cancels what has come and was not taken yet (grpc issue 41785), without a reason. Nobody sends his
+    next call who waits for his answer; once he has it he knows that the server goes away, and calls another one.
+    """
+    wrapper.close()
+    with suppress(grpc.aio.AioRpcError, TimeoutError):
+        async with asyncio.timeout(FLUSH):
+            await _nobody_waits(channel)
+    stopping = asyncio.create_task(server.stop(grace))
+    # Its first step tells the connections.
+    await asyncio.sleep(0)
+    wrapper.answer()
+    return stopping
 
 
 def _server_credentials(credentials: Credentials) -> grpc.ServerCredentials:

@@ -3,8 +3,8 @@
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, TypeVar
 
@@ -20,7 +20,7 @@ from servers.kernel.stream import Refused
 from servers.rpc.access import Rule, method_name, rule_of
 from servers.rpc.call import Call
 from servers.rpc.door import Door
-from servers.rpc.errors import abort, code_of
+from servers.rpc.errors import abort, code_of, turn_away
 from servers.rpc.identity import caller_of
 from servers.rpc.overload import Admission, shutting_down
 from servers.rpc.requests import Requests
@@ -87,17 +87,32 @@ class Wrapper:
         self._spans = spans
         self._observe = observe
         self._open: set[Requests[Message]] = set()
+        self._working: set[asyncio.Task[Any]] = set()
+        self._cut = False
+        self._may_answer = asyncio.Event()
+        self._may_answer.set()
 
     def handlers(self, servicer: Servicer) -> dict[str, Handler]:
         """One handler for each RPC; raises MissingRule, and AttributeError when the servicer lacks a method."""
         return {method.name: self._handler(servicer, method) for method in servicer.service.methods}
 
     def close(self) -> None:
-        """Take no more calls, and let the streams come to their end."""
+        """Take no more calls, and let the streams come to their end. No call is answered until `answer`."""
+        self._may_answer.clear()
         self._calls.close()
         self._streams.close()
         for requests in self._open:
             requests.cut()
+
+    def answer(self) -> None:
+        """Answer calls again, those that came since by refusing them."""
+        self._may_answer.set()
+
+    def cut(self) -> None:
+        """Their time is over: refuse what is still in progress."""
+        self._cut = True
+        for task in self._working:
+            task.cancel()
 
     def _handler(self, servicer: Servicer, descriptor: MethodDescriptor) -> Handler:
         method = _method(servicer, descriptor)
@@ -113,10 +128,13 @@ class Wrapper:
     def _unary(self, method: Method) -> Callable[..., Any]:
         async def answer(body: bytes, context: Context) -> Message:
             async def work(call: Call) -> Message:
-                self._door.enter()
                 response: Message = await method.function(method.read(body), call)
                 return response
 
+            if self._door.is_crowded:
+                # Before anything is looked at: the sooner those that wait are refused, the more can be done.
+                self._observe(method.name, "", StatusCode.RESOURCE_EXHAUSTED.name, 0.0)
+                await turn_away(context, self._door.return_after)
             # At a caller's own deadline grpc itself cancels the call.
             timed = work if context.time_remaining() is not None else _within(DEFAULT_DEADLINE, work)
             return await self._answer(method, context, self._calls, DEFAULT_DEADLINE, timed)
@@ -157,7 +175,7 @@ class Wrapper:
         try:
             caller = caller_of(context.auth_context(), self._domain)
             kind = caller.kind
-            with admission:
+            async with self._taken(admission):
                 scope = method.rule.scope_of(caller)
                 return await work(Call(caller, scope, method.name, _deadline(context, default_deadline), span.context))
         except asyncio.CancelledError:
@@ -168,6 +186,31 @@ class Wrapper:
             await abort(context, error, method.name)
         finally:
             self._observe(method.name, kind, code.name, span.record(self._spans, method.name, kind, code))
+
+    @asynccontextmanager
+    async def _taken(self, admission: Admission) -> AsyncIterator[None]:
+        """A call while it lasts, which is until it may be answered."""
+        try:
+            with admission, self._cuttable():
+                yield
+        finally:
+            await self._may_answer.wait()
+
+    @contextmanager
+    def _cuttable(self) -> Iterator[None]:
+        """Work that ends with a reason when it is cut, and not as if its caller had cancelled it."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a call is answered by one
+        self._working.add(task)
+        try:
+            yield
+        except asyncio.CancelledError:
+            if not self._cut:
+                raise
+            task.uncancel()
+            raise shutting_down() from None
+        finally:
+            self._working.discard(task)
 
 
 def _method(servicer: Servicer, descriptor: MethodDescriptor) -> Method:

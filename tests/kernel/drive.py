@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -46,11 +46,11 @@ async def execute(kernel: Kernel, command: Message, caller: Identity = ORGAN, se
     return await kernel.execute(command, ToyCall(caller, time.monotonic() + seconds), Message)
 
 
-def foreign(case_id: str, fact: Message | None = None, *, origin: str = "intake-01", event_id: UUID | None = None,
+def foreign(case_id: str, fact: Message | None = None, *, origin: str = "intake-01", event_id: str | None = None,
             version: int = 1) -> Record:  # fmt: skip
     fact = fact or event.StepRecorded(occurred_at=Timestamp(seconds=1), step=case_pb2.Step(name="far away"))
     return Record(
-        event_id=event_id or uuid4(),
+        event_id=event_id or str(uuid4()),
         origin=origin,
         case_id=case_id,
         stream=f"elsewhere/{case_id}",

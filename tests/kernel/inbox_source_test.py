@@ -67,7 +67,7 @@ class Peer:
 
     async def assert_all_arrived_once_and_in_order(self) -> None:
         theirs = [row for row in await rows(self.kernel) if row.stream.startswith("counter/")]
-        assert sorted(row.event_id for row in theirs) == sorted(str(record.event_id) for record in self.here.rows)
+        assert sorted(row.event_id for row in theirs) == sorted(record.event_id for record in self.here.rows)
         for case_id in {row.case_id for row in theirs}:
             assert self.here.of_case(case_id) == [row.version for row in theirs if row.case_id == case_id]
 
@@ -96,7 +96,7 @@ async def test_what_a_peer_has_for_us_arrives_as_it_was_written_and_is_acknowled
     await peer.assert_all_arrived_once_and_in_order()
     written = {row.event_id: row for row in await rows(peer.kernel)}
     for record in peer.here.rows:
-        row = written[str(record.event_id)]
+        row = written[record.event_id]
         assert (record.origin, record.stream, record.type, record.body) == (row.origin, row.stream, row.type, row.body)
         assert record.arrival is Arrival.INBOX
 
@@ -122,10 +122,12 @@ async def test_a_peer_that_comes_back_is_pulled_again(peer: Peer) -> None:
         pulled = peer.pulled(port)
         source = await pulled.__aenter__()
         await peer.has_given(25)
+    await until(lambda: not source.state.connected, "the source says that it is not connected", 3)
+    assert source.state.last_error
     await act(peer, cases=5, facts=5)
     async with peer.serving(port):
         await peer.has_given(50)
-        assert source.state.connected
+        assert (source.state.connected, source.state.last_error) == (True, "")
         await pulled.__aexit__(None, None, None)
     await peer.assert_all_arrived_once_and_in_order()
 

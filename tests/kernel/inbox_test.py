@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 from google.protobuf.message import Message
 
-from clients.errors import RongheError
+from clients.errors import InvalidRequest, RongheError, SessionTakenOver
 from clients.identity import Identity
 from clients.subsystem import SubsystemClient
 from ronghe.error.v1.reason_pb2 import Reason
 from ronghe.inbox.v1 import inbox_service_pb2 as pb
+from ronghe.inbox.v1.inbox_service_pb2_grpc import InboxServiceStub
+from ronghe.operations.v1.operations_service_pb2 import DrainInboxRequest
 from servers.kernel.inbox_service import InboxServicer
 from servers.kernel.kernel import Kernel
 from servers.kernel.stream import Refused
@@ -22,6 +24,8 @@ from servers.rpc.call import Call
 from servers.rpc.server import serving
 from tests.kernel.conftest import Spans, Start
 from tests.kernel.drive import execute, new_case, step
+from tests.kernel.operator import door as operators
+from tests.kernel.operator import told
 from tests.unit.rpc_support import Authority
 
 ALL = Identity("organ", "all")
@@ -228,10 +232,12 @@ async def test_a_fetched_message_is_bounded_by_bytes_and_the_rest_is_fetched_nex
 
 
 async def test_who_waits_for_items_is_answered_before_his_deadline(kernel: Kernel, door: Any) -> None:
+    """Our own client leaves time for the answer; others may not."""
     request = pb.FetchInboxRequest()
     request.wait.seconds = 30
-    async with door(kernel) as connect, connect(timeout=3) as client:
-        assert (await client.fetch_inbox(request)).items == []
+    async with door(kernel) as connect, connect() as client:
+        answer = await InboxServiceStub(client._channel).FetchInbox(request, timeout=3)
+    assert answer.items == []
 
 
 class Unreadable:
@@ -296,3 +302,45 @@ async def test_a_case_that_was_put_off_goes_on_in_its_order_without_loss(kernel:
             if item.sequence == 340:
                 break
     assert [sequence for sequence in seen if sequence] == list(range(1, 341))
+
+
+async def test_a_drained_inbox_begins_anew_and_can_be_replayed(kernel: Kernel, door: Any, tmp_path: Path) -> None:
+    """Who was given some of it is told to begin anew; what came before can still be had."""
+    case = new_case()
+    for _ in range(3):
+        await execute(kernel, step(case))
+    async with (
+        door(kernel) as connect,
+        connect() as client,
+        operators(kernel, tmp_path / "operators") as desk,
+        desk.open() as operator,
+    ):
+        async with aclosing(client.inbox().batches()) as batches:
+            first = await _first(batches)
+            drained = await operator.drain_inbox(told(DrainInboxRequest, receiver=str(ALL)))
+            with pytest.raises(SessionTakenOver):
+                await _first(batches)
+        assert (drained.items, drained.first_sequence) == (3, 1)
+        with pytest.raises(SessionTakenOver):
+            await client.ack_inbox(pb.AckInboxRequest(sequences=[first.sequence]))
+        again = await operator.drain_inbox(told(DrainInboxRequest, receiver=str(ALL)))
+        assert (again.items, again.first_sequence) == (0, 0)
+        await execute(kernel, step(case))
+        assert [item.sequence for item in await take(client, 1)] == [4]
+        replayed = await take(client, 3, from_sequence=drained.first_sequence)
+        assert [item.sequence for item in replayed] == [1, 2, 3]
+
+
+async def _first(batches: AsyncIterator[Any]) -> Any:
+    """An open inbox says so by a batch of nothing."""
+    async for batch in batches:
+        if batch:
+            return batch[0]
+    raise AssertionError("it ended")
+
+
+async def test_an_inbox_of_a_subsystem_is_not_drained(kernel: Kernel, tmp_path: Path) -> None:
+    """What the center has not taken from intake would be lost to everybody behind it."""
+    async with operators(kernel, tmp_path) as desk, desk.open() as operator:
+        with pytest.raises(InvalidRequest, match="receiver"):
+            await operator.drain_inbox(told(DrainInboxRequest, receiver="service/governance-01"))

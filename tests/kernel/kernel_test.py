@@ -2,7 +2,7 @@ import asyncio
 import threading
 import time
 from datetime import UTC, datetime, timedelta
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -24,6 +24,8 @@ from servers.kernel.stream import Refused
 from tests.kernel.conftest import Spans, Start
 from tests.kernel.drive import ORGAN, ToyCall, absorb, execute, foreign, new_case, rows, step, types
 from tests.kernel.toy import Counter, toy
+
+ID = str(uuid4())
 
 
 async def test_a_command_is_durable_when_it_is_answered(start: Start) -> None:
@@ -59,18 +61,18 @@ async def test_a_request_id_is_the_callers_own(kernel: Kernel) -> None:
 
 async def test_a_request_id_with_another_body_is_refused(kernel: Kernel) -> None:
     case = new_case()
-    await execute(kernel, step(case, "one", request_id="r"))
+    await execute(kernel, step(case, "one", request_id=ID))
     with pytest.raises(Refused) as refused:
-        await execute(kernel, step(case, "two", request_id="r"))
+        await execute(kernel, step(case, "two", request_id=ID))
     assert refused.value.reason == Reason.REASON_REQUEST_ID_REUSED
 
 
 async def test_a_refused_request_may_succeed_later_under_the_same_id(kernel: Kernel) -> None:
     """Only OK is remembered."""
-    case, refused = new_case(), step(new_case(), "refused", request_id="r")
+    case, refused = new_case(), step(new_case(), "refused", request_id=ID)
     with pytest.raises(Refused):
         await execute(kernel, refused)
-    assert (await execute(kernel, step(case, "look", request_id="r"))).version == 1
+    assert (await execute(kernel, step(case, "look", request_id=ID))).version == 1
 
 
 async def test_a_bug_in_a_rule_fails_its_own_command_only(kernel: Kernel) -> None:
@@ -101,7 +103,7 @@ async def test_a_stale_version_is_refused_with_what_happened_since(kernel: Kerne
     case = new_case()
     await execute(kernel, step(case))
     await absorb(kernel, foreign(case))
-    stale = department.DecideApplicationRequest(request_id="d", case_id=case, if_version=1)
+    stale = department.DecideApplicationRequest(request_id=ID, case_id=case, if_version=1)
     with pytest.raises(Refused) as refused:
         await execute(kernel, stale)
     assert refused.value.metadata == {"version": "2", "events": "StepRecorded"}
@@ -119,7 +121,7 @@ async def test_positions_have_no_gaps_and_versions_are_in_order_with_several_rep
     async with start() as one, start() as two, start() as three:
         await asyncio.gather(*(execute(k, step(cases[n % 7])) for n, k in enumerate([one, two, three] * 20)))
         found = await rows(one)
-        assert await one.read(lambda c: journal.verify(c, 0, 1000)) == (120, 120, None)
+        assert await one.read(lambda c: journal.verify(c, 0, 1000)) == journal.Walk(120, 120)
         assert await one.read(journal.verify_head) is None
     assert [row.position for row in found] == list(range(1, 121))
     for case in cases:
@@ -142,7 +144,7 @@ async def test_a_foreign_record_is_taken_in_once(start: Start) -> None:
         await asyncio.gather(*(absorb(kernel, record, record) for kernel in (one, two, one)))
         found = await rows(one)
     assert [row.origin for row in found] == ["intake-01", "department-09"]
-    assert found[0].event_id == str(record.event_id)
+    assert found[0].event_id == record.event_id
 
 
 async def test_a_repeated_reaction_makes_the_same_event_id(start: Start, database_url: str) -> None:
@@ -192,7 +194,9 @@ async def test_what_cannot_be_decoded_is_set_aside_and_the_cursor_moves(kernel: 
 async def test_an_unknown_type_is_journaled_raw_and_blocks_nothing(kernel: Kernel) -> None:
     case = new_case()
     known = foreign(case)
-    unknown = Record(uuid4(), "intake-01", case, "x/y", 1, (), known.recorded_at, "ronghe.event.v9.New", b"\1\2", None)
+    unknown = Record(
+        str(uuid4()), "intake-01", case, "x/y", 1, (), known.recorded_at, "ronghe.event.v9.New", b"\1\2", None
+    )
     await absorb(kernel, unknown, known)
     assert await types(kernel) == ["New", "StepRecorded", "SupplementLate"]
 
@@ -233,7 +237,7 @@ async def test_a_timer_that_no_longer_matters_is_cleared(kernel: Kernel) -> None
     later = Timestamp(seconds=int(time.time()) + 3600)
     await execute(kernel, step(case, "timed", ended_at=later))
     assert len(await rows(kernel, tables.timer)) == 1
-    await execute(kernel, department.CloseCaseRequest(request_id="c", case_id=case))
+    await execute(kernel, department.CloseCaseRequest(request_id=ID, case_id=case))
     assert await rows(kernel, tables.timer) == []
 
 
@@ -252,7 +256,7 @@ async def test_an_event_has_a_span_derived_from_its_id_and_linked_to_its_call(ke
     await kernel.execute(step(case), ToyCall(ORGAN, time.monotonic() + 5, call), Message)
     cause, reaction = await rows(kernel)
     first, second = spans.records
-    assert first["context"] == SpanContext(trace_id(case), event_span_id(UUID(cause.event_id)))
+    assert first["context"] == SpanContext(trace_id(case), event_span_id(cause.event_id))
     assert (first["parent"], first["links"]) == (None, [call])
     assert second["parent"] == first["context"].span_id
     assert second["start_ns"] <= second["end_ns"]
@@ -313,7 +317,7 @@ async def test_the_chain_shows_what_was_altered_or_removed(kernel: Kernel, chang
     await execute(kernel, step(case))
     quoted = change.replace("= x ", "= X'00' " if kernel.database.is_sqlite else "= '\\x00'::bytea ")
     await kernel.write(lambda connection: connection.exec_driver_sql(quoted))
-    fault = (await kernel.read(lambda c: journal.verify(c, 0, 100)))[2] or await kernel.read(journal.verify_head)
+    fault = (await kernel.read(lambda c: journal.verify(c, 0, 100))).fault or await kernel.read(journal.verify_head)
     assert fault is not None
     assert fault.position == position
 

@@ -16,6 +16,7 @@ from ronghe.party.v1.party_pb2 import Officer
 from servers.kernel.bridges import Bridges, Work
 from servers.kernel.kernel import Kernel
 from servers.kernel.operations import OperationsServicer
+from servers.kernel.signing import Authorities
 from servers.rpc.paging import Pages
 from servers.rpc.server import serving
 from tests.kernel.conftest import Spans
@@ -64,14 +65,17 @@ class Door:
 
 
 @asynccontextmanager
-async def door(kernel: Kernel, folder: Path, works: Mapping[Any, Work] | None = None) -> AsyncIterator[Door]:
+async def door(
+    kernel: Kernel, folder: Path, works: Mapping[Any, Work] | None = None, authority: Authority | None = None
+) -> AsyncIterator[Door]:
     """Serve OperationsService, with bridges that only stand there unless real ones are given."""
-    authority = Authority(folder)
+    authority = authority or Authority(folder)
     for identity in (SERVER, OPERATOR, AUDITOR):
         authority.issue(identity)
     standing = {bridge: Standing() for bridge in (pb.BRIDGE_RELAY, pb.BRIDGE_CONSUMER)}
     bridges = Bridges(kernel, works or {bridge: one.run for bridge, one in standing.items()})
-    servicer = OperationsServicer(kernel, Pages(b"0" * 32), bridges, [], lambda status: None, lambda: 0)
+    authorities = Authorities(authority.credentials(SERVER))
+    servicer = OperationsServicer(kernel, Pages(b"0" * 32), bridges, authorities, [], lambda status: None, lambda: 0)
     tasks = [asyncio.create_task(work) for work in bridges.running()]
     try:
         async with serving([servicer], "127.0.0.1:0", authority.credentials(SERVER), Spans()) as server:

@@ -1,7 +1,8 @@
 """A database that was put back from a backup: what it learns again, and what the new epoch changes."""
 
+import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,18 +10,25 @@ from uuid import uuid4
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
+from sqlalchemy import text
 
-from bridge.ports import Arrived
+from bridge.ports import Arrived, StoreUnavailable
 from bridge.record import Arrival, Record
+from bridge.relearning import Order
+from clients.identity import Identity
 from ronghe.event.v1 import event_pb2 as event
-from servers.kernel import journal, tables
+from servers.kernel import background, journal, tables
+from servers.kernel.database import Database
 from servers.kernel.inbox import Acknowledgement
 from servers.kernel.kernel import Kernel, running
 from servers.kernel.restored import begin_epoch
+from servers.kernel.stream import Refused
 from tests import postgres
 from tests.kernel.conftest import Spans, Start
-from tests.kernel.drive import ORGAN, absorb, execute, foreign, new_case, rows, step
+from tests.kernel.drive import ORGAN, absorb, execute, foreign, new_case, rows, step, types
 from tests.kernel.toy import Counter, Shadow, toy
+
+STRANGER = Identity("organ", "somebody")
 
 
 @pytest.fixture
@@ -31,8 +39,12 @@ def backup_url(database_url: str, tmp_path: Path, request: pytest.FixtureRequest
     return postgres.new_database(request.getfixturevalue("postgres_url"), f"b{uuid4().hex}")
 
 
-async def put_back(kernel: Kernel, after: int = 0) -> None:
-    await kernel.write(lambda connection: begin_epoch(connection, datetime.now(UTC), after=after))
+async def put_back(url: str, spans: Spans, after: int = 0) -> None:
+    """As restore does, while nobody uses it."""
+    async with running(url, toy(), spans):
+        pass  # its schema is there
+    with closing(Database(url)) as database, database.writer.begin() as connection:
+        begin_epoch(connection, datetime.now(UTC), after=after)
 
 
 async def on_the_topic(kernel: Kernel) -> list[Record]:
@@ -40,14 +52,17 @@ async def on_the_topic(kernel: Kernel) -> list[Record]:
 
     def query(connection: Any) -> list[Record]:
         found = connection.execute(tables.journal.select().order_by(tables.journal.c.position))
-        return [replace(journal.to_record(row), arrival=Arrival.KAFKA, position=0) for row in found]
+        return [journal.to_record(row)._replace(arrival=Arrival.KAFKA, position=0) for row in found]
 
     return await kernel.read(query)
 
 
 async def relearn(kernel: Kernel, records: Sequence[Record]) -> None:
-    own = {str(record.event_id): record for record in records if record.origin == kernel.subsystem.origin}
-    await kernel.relearn([Arrived(record, "kafka/t/id/0/0") for record in records], own)
+    own = {record.event_id: record for record in records if record.origin == kernel.subsystem.origin}
+    order = Order(own.values())
+    items = [each for record in records for each in order.then(Arrived(record, "kafka/t/id/0/0"))]
+    assert order.rest() == []
+    await kernel.relearn(items, own)
 
 
 def words(found: Sequence[Any]) -> list[Any]:
@@ -75,8 +90,8 @@ async def test_what_was_said_and_heard_is_learned_again_word_for_word(
         await live_a_while(lost)
         before, topic = words(await rows(lost)), await on_the_topic(lost)
         states = [await rows(lost, table) for table in (Counter.table, Shadow.table)]
+    await put_back(backup_url, spans)
     async with running(backup_url, toy(), spans) as kernel:
-        await put_back(kernel)
         await relearn(kernel, topic)
         assert words(await rows(kernel)) == before
         assert [await rows(kernel, table) for table in (Counter.table, Shadow.table)] == states
@@ -87,21 +102,126 @@ async def test_what_was_said_and_heard_is_learned_again_word_for_word(
         assert words(await rows(kernel)) == before
 
 
-async def test_what_the_backup_has_is_not_learned_twice(start: Start) -> None:
+async def test_a_request_that_was_answered_before_the_loss_gets_its_first_answer(
+    start: Start, backup_url: str, spans: Spans
+) -> None:
+    """Also where it led to several facts, and whichever of them were taken in together."""
+    case = new_case()
+    requests = [step(case), step(case, "thrice"), step(case)]
+    async with start() as lost:
+        await execute(lost, requests[0], STRANGER)
+        answers = [await execute(lost, request) for request in requests]
+        topic = await on_the_topic(lost)
+    await put_back(backup_url, spans)
+    async with running(backup_url, toy(), spans) as kernel:
+        for record in topic:
+            await relearn(kernel, [record])
+        kernel.writer.originals = {}
+        before = await rows(kernel)
+        assert [await execute(kernel, request) for request in reversed(requests)] == answers[::-1]
+        assert await rows(kernel) == before
+        assert (await execute(kernel, requests[2], STRANGER)).version > answers[-1].version
+
+
+async def test_a_request_that_the_backup_has_keeps_its_body(start: Start, database_url: str, spans: Spans) -> None:
+    case, request = new_case(), step(new_case())
+    async with start() as kernel:
+        answer = await execute(kernel, request)
+    await put_back(database_url, spans)
+    async with start() as kernel:
+        await relearn(kernel, await on_the_topic(kernel))
+        assert await execute(kernel, request) == answer
+        with pytest.raises(Refused, match="another body"):
+            await execute(kernel, step(case, request_id=request.request_id))
+
+
+async def test_of_a_request_that_was_learned_again_the_body_is_not_known(
+    start: Start, backup_url: str, spans: Spans
+) -> None:
+    """It has one effect all the same."""
+    case, request_id = new_case(), str(uuid4())
+    async with start() as lost:
+        answer = await execute(lost, step(case, "one", request_id))
+        topic = await on_the_topic(lost)
+    await put_back(backup_url, spans)
+    async with running(backup_url, toy(), spans) as kernel:
+        await relearn(kernel, topic)
+        assert await execute(kernel, step(case, "two", request_id)) == answer
+        assert len(await rows(kernel)) == len(topic)
+
+
+async def test_what_is_decided_again_because_it_was_lost_has_the_id_of_the_first_time(
+    start: Start, backup_url: str, spans: Spans
+) -> None:
+    """Whoever got it nevertheless knows it."""
+    request = step(new_case(), "thrice")
+    async with start() as lost:
+        await execute(lost, request)
+        first = {row.event_id for row in await rows(lost)}
+    await put_back(backup_url, spans)
+    async with running(backup_url, toy(), spans) as kernel:
+        await execute(kernel, request)
+        assert {row.event_id for row in await rows(kernel)} == first
+
+
+async def test_requests_of_an_older_schema_are_known(start: Start) -> None:
+    """Their key was a text then."""
+    request = step(new_case())
+    async with start() as kernel:
+        answer = await execute(kernel, request)
+        key = f"{ORGAN} RecordStepRequest {request.request_id}"
+        await kernel.write(lambda connection: connection.execute(tables.request.update().values(key=key)))
+        await kernel.write(older)
+    async with start() as kernel:
+        assert await execute(kernel, request) == answer
+
+
+def older(connection: Any) -> None:
+    """The schema is one of before: since then only rows have changed."""
+    statement = "UPDATE alembic_version SET version_num = 'kernel_0006' WHERE version_num LIKE 'kernel%'"
+    connection.execute(text(statement))
+
+
+@pytest.mark.parametrize("left", [True, False], ids=["its effect had left", "its effect had not left"])
+async def test_what_came_after_own_words_is_learned_after_them_whatever_the_order_of_the_topic(
+    start: Start, backup_url: str, spans: Spans, left: bool
+) -> None:
+    """A withdrawal stands before a step that was taken before it came."""
+    case = new_case()
+    asked = foreign(case, event.WithdrawalRequested(occurred_at=Timestamp(seconds=9), reason="so"))
+    async with start() as lost:
+        await execute(lost, step(case))
+        said = await on_the_topic(lost)
+        await absorb(lost, asked, offset=50)
+        before = words(await rows(lost))
+        if left:
+            said += (await on_the_topic(lost))[len(said) + 1 :]
+    await put_back(backup_url, spans)
+    async with running(backup_url, toy(), spans) as kernel:
+        await relearn(kernel, [asked, *said])
+        assert await types(kernel) == ["StepRecorded", "SupplementLate", "WithdrawalRequested", "Withdrawn"]
+        assert (words(await rows(kernel)) == before) == left
+        assert [row.version for row in await rows(kernel) if row.stream.startswith("counter")] == [1, 3]
+        assert await rows(kernel, tables.dead_letter) == []
+
+
+async def test_what_the_backup_has_is_not_learned_twice(start: Start, database_url: str, spans: Spans) -> None:
     async with start() as kernel:
         await live_a_while(kernel)
         before, topic = words(await rows(kernel)), await on_the_topic(kernel)
-        await put_back(kernel)
+    await put_back(database_url, spans)
+    async with start() as kernel:
         assert await kernel.lacking(topic) == []
         await relearn(kernel, topic)
         assert words(await rows(kernel)) == before
 
 
-async def test_a_lie_on_the_topic_is_left_to_the_consumer(kernel: Kernel) -> None:
-    await put_back(kernel)
-    await relearn(kernel, [foreign(new_case(), origin="liar-01"), foreign(new_case())])
-    assert {row.origin for row in await rows(kernel)} == {"intake-01", "department-09"}
-    assert await rows(kernel, tables.dead_letter) == []
+async def test_a_lie_on_the_topic_is_left_to_the_consumer(start: Start, database_url: str, spans: Spans) -> None:
+    await put_back(database_url, spans)
+    async with start() as kernel:
+        await relearn(kernel, [foreign(new_case(), origin="liar-01"), foreign(new_case())])
+        assert {row.origin for row in await rows(kernel)} == {"intake-01", "department-09"}
+        assert await rows(kernel, tables.dead_letter) == []
 
 
 async def test_a_timer_is_set_again(start: Start, backup_url: str, spans: Spans) -> None:
@@ -110,17 +230,20 @@ async def test_a_timer_is_set_again(start: Start, backup_url: str, spans: Spans)
     async with start() as lost:
         await execute(lost, step(new_case(), "timed", ended_at=later))
         topic, timers = await on_the_topic(lost), await rows(lost, tables.timer)
+    await put_back(backup_url, spans)
     async with running(backup_url, toy(), spans) as kernel:
-        await put_back(kernel)
         await relearn(kernel, topic)
         assert await rows(kernel, tables.timer) == timers
 
 
-async def test_an_epoch_is_never_used_twice_and_its_numbers_are_new(start: Start) -> None:
+async def test_an_epoch_is_never_used_twice_and_its_numbers_are_new(
+    start: Start, database_url: str, spans: Spans
+) -> None:
+    case = new_case()
     async with start() as kernel:
-        case = new_case()
         await execute(kernel, step(case, "numbered"))
-        await put_back(kernel, after=6)
+    await put_back(database_url, spans, after=6)
+    async with start() as kernel:
         await execute(kernel, step(case, "numbered"))
         await execute(kernel, step(case, "numbered"))
         steps = [
@@ -128,6 +251,21 @@ async def test_an_epoch_is_never_used_twice_and_its_numbers_are_new(start: Start
         ]
         assert steps == ["1", "6000001", "6000002"]
         assert [row.epoch for row in await rows(kernel, tables.journal_head)] == [7]
+
+
+async def test_a_process_ends_when_its_database_is_put_back_under_it(
+    start: Start, database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended = asyncio.Event()
+    monkeypatch.setattr(background.os, "kill", lambda pid, number: ended.set())
+    async with start() as kernel:
+        await execute(kernel, step(new_case()))
+        with closing(Database(database_url)) as database, database.writer.begin() as connection:
+            begin_epoch(connection, datetime.now(UTC))
+        with pytest.raises(StoreUnavailable, match="epoch 2, this process began in 1"):
+            await execute(kernel, step(new_case()))
+        await asyncio.wait_for(ended.wait(), 10)
+        assert len(await rows(kernel)) == 2
 
 
 async def test_a_receiver_of_a_later_epoch_gets_everything_again(kernel: Kernel) -> None:

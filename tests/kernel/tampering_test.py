@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, Text, cast, delete, insert, select, update
 
 from servers.kernel import journal, tables
 from servers.kernel.kernel import Kernel
@@ -125,7 +125,7 @@ ATTACKS = [
 
 
 async def first_fault(kernel: Kernel) -> journal.Fault | None:
-    return (await kernel.read(lambda c: journal.verify(c, 0, 100)))[2] or await kernel.read(journal.verify_head)
+    return (await kernel.read(lambda c: journal.verify(c, 0, 100))).fault or await kernel.read(journal.verify_head)
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name.replace(" ", "-"))
@@ -139,6 +139,14 @@ async def test_the_first_bad_place_of_a_journal_is_named(kernel: Kernel, attack:
     fault = await first_fault(kernel)
     assert fault is not None
     assert (fault.position, fault.description.startswith(attack.says)) == (attack.position, True), fault
+
+
+@pytest.mark.parametrize("column", ["event_id", "causes", "call"])
+async def test_a_text_that_is_none_is_a_fault_of_its_row(kernel: Kernel, column: str) -> None:
+    await execute(kernel, step(new_case()))
+    await kernel.write(alter(2, **{column: cast(b"\xff", Text)}))
+    says = journal.NO_ROW if kernel.database.is_sqlite else BROKEN  # PostgreSQL writes it in other characters
+    assert await first_fault(kernel) == journal.Fault(2, says)
 
 
 def test_every_column_of_a_row_is_tried() -> None:

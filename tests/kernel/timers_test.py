@@ -60,7 +60,7 @@ async def test_a_timer_that_an_earlier_command_of_its_batch_made_void_does_not_f
         await execute(kernel, timed(case, clock.now() + timedelta(hours=1)))
         async with one_batch(kernel):
             clock.moment += timedelta(hours=2)
-            answer = asyncio.create_task(execute(kernel, department.CloseCaseRequest(request_id="c", case_id=case)))
+            answer = asyncio.create_task(execute(kernel, department.CloseCaseRequest(request_id=case, case_id=case)))
             firing = asyncio.create_task(kernel.expire(Expire(StreamKey("counter", case, case), "timed")))
         await asyncio.gather(answer, firing)
         assert await types(kernel) == ["StepRecorded", "SupplementLate", "Closed"]

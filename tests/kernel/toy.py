@@ -48,13 +48,13 @@ class Counter(Stream[Any]):
             fact.step.opinion = "x" * 300_000
         if command.step.name == "numbered":
             fact.step.opinion = str(scope.next_number("numbers"))
-        return [fact]
+        return [fact] * (3 if command.step.name == "thrice" else 1)
 
     def reply(self, command: Any, caused: Sequence[Record]) -> Message:
         return department.RecordStepResponse(version=caused[-1].version)
 
     def concerned(self, record: Record) -> Sequence[StreamKey]:
-        if record.fact is None or record.type.endswith(("WithdrawalDeclined", "SupplementLate")):
+        if record.fact is None or record.type.endswith(("WithdrawalDeclined", "SupplementLate", "JournalHead")):
             return []
         return [StreamKey(self.kind, record.case_id, record.case_id)]
 
@@ -116,9 +116,9 @@ class Shadow(Counter):
         return []
 
 
-def toy(origin: str = "department-09") -> Subsystem:
-    """The toy subsystem."""
-    return Subsystem(origin, [Counter(), Shadow()], MIGRATIONS)
+def toy(origin: str = "department-09", *others: Stream[Any]) -> Subsystem:
+    """The toy subsystem, with other streams beside its own."""
+    return Subsystem(origin, [Counter(), Shadow(), *others], MIGRATIONS)
 
 
 def _utc() -> Any:
