@@ -66,9 +66,9 @@ EDITS: Mapping[str, Edits] = {
         ),
         ("        (record,) = caused\n", "        record = caused[0]\n"),
     ],
-    "servers/governance/case.py": [("    fold_version = 1\n", "    fold_version = 2\n")],
+    "servers/governance/case.py": [("    fold_version = 2\n", "    fold_version = 3\n")],
     "servers/department/organ_case.py": [
-        ("    fold_version = 1\n", "    fold_version = 2\n"),
+        ("    fold_version = 2\n", "    fold_version = 3\n"),
         (
             "                return [decisions.record_step(case, command, scope.now)]\n",
             "                step = decisions.record_step(case, command, scope.now)\n"

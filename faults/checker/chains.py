@@ -1,4 +1,4 @@
-"""Each journal is whole: positions without gaps, the hash chain recomputed from the documented format."""
+"""Each journal is whole: positions without gaps, the chain recomputed as documented, the rows those of its heads."""
 
 import hashlib
 from collections.abc import Iterator
@@ -7,9 +7,10 @@ from faults.checker.history import History, Journal, Kind, Problem, Row
 
 
 def check(history: History) -> Iterator[Problem]:
-    """The first broken place of every journal."""
+    """The first broken place of every journal, and heads that do not name a row of their origin's."""
     for journal in history.journals.values():
         yield from _walk(journal)
+        yield from _heads(history, journal)
 
 
 def _walk(journal: Journal) -> Iterator[Problem]:
@@ -24,6 +25,22 @@ def _walk(journal: Journal) -> Iterator[Problem]:
         yield Problem(Kind.LOST, journal.subsystem, f"the head names row {journal.head[0]}, the last is {position}")
 
 
+def _heads(history: History, holder: Journal) -> Iterator[Problem]:
+    for event in holder.events.values():
+        journal = history.journals.get(event.origin.partition("-")[0]) if event.is_head else None
+        if journal is None or event.id in history.poison:
+            continue
+        fits = journal.hashes.get(event.fact.position) == event.fact.hash
+        if not fits and not _was_replaced(journal, event.fact.epoch, event.fact.position):
+            what = f"row {event.fact.position} is not the one of the head that {holder.subsystem} holds"
+            yield Problem(Kind.ALTERED, journal.subsystem, what)
+
+
+def _was_replaced(journal: Journal, epoch: int, position: int) -> bool:
+    """Whether a restore did not bring the row back: a later epoch begins there, or before it."""
+    return any(row.epoch > epoch and row.position <= position for row in journal.rows)
+
+
 def _fault(row: Row, before: int, previous: bytes) -> str:
     if row.position != before + 1:
         return f"comes after row {before}"
@@ -33,10 +50,11 @@ def _fault(row: Row, before: int, previous: bytes) -> str:
 
 
 def chained(row: Row, previous: bytes) -> bytes:
-    """SHA-256 over the hash before, the row's envelope, and the digest of its body."""
+    """SHA-256 over the hash before, the row's numbers, its texts behind their lengths, and the digest of its body."""
     event = row.event
-    envelope = (
-        row.epoch, row.position, event.id, event.origin, event.case_id, event.stream, event.version,
-        ",".join(event.causes), event.type, event.recorded_at, row.taken_at, row.arrival, row.call, "",
-    )  # fmt: skip
-    return hashlib.sha256(previous + "|".join(map(str, envelope)).encode() + row.body_digest).digest()
+    numbers = (row.epoch, row.position, event.version, event.recorded_at, row.taken_at, row.arrival)
+    texts = (event.id, event.origin, event.case_id, event.stream, ",".join(event.causes), event.type, row.call)
+    encoded = [None if text is None else text.encode() for text in texts]
+    framed = b"".join(number.to_bytes(8, signed=True) for number in numbers)
+    framed += b"".join(b"\xff" * 4 if text is None else len(text).to_bytes(4) for text in encoded)
+    return hashlib.sha256(previous + framed + b"".join(filter(None, encoded)) + row.body_digest).digest()

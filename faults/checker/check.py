@@ -1,13 +1,32 @@
 """All checks."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from faults.checker import chains, connected, disclosure, inboxes, order, outcomes, requests, settled, spread
+from faults.checker import (
+    chains,
+    connected,
+    disclosure,
+    inboxes,
+    once,
+    order,
+    outcomes,
+    poison,
+    requests,
+    settled,
+    spread,
+    unsent,
+)
 from faults.checker.history import History, Problem
 
-CHECKS = (requests, spread, order, chains, inboxes, outcomes, settled, connected, disclosure)
+CHECKS = (requests, once, spread, order, chains, inboxes, outcomes, settled, connected, disclosure, poison, unsent)
 
 
 def check(history: History) -> Sequence[Problem]:
     """Everything that is wrong; nothing, where all that is promised was kept."""
-    return [problem for module in CHECKS for problem in module.check(history)]
+    return list(problems(history))
+
+
+def problems(history: History) -> Iterator[Problem]:
+    """The same, one after another as they are found."""
+    for module in CHECKS:
+        yield from module.check(history)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from faults.checker import journals, logs, topic, traces
-from faults.checker.history import History
+from faults.checker.history import Event, History, Journal
 
 REQUESTS, DELIVERIES = Path("requests.jsonl"), Path("deliveries.jsonl")
 """Of the load; other processes write beside it, for example to `requests-bulk.jsonl`."""
@@ -19,11 +19,13 @@ def collect(
     poison: Iterable[str] = (),
     *,
     republished: bool = False,
+    lost: Iterable[Journal] = (),
+    unsent: Iterable[Event] = (),
 ) -> History:
     """The history of the mesh in `data`, as the callers' logs in the folder `log` and the broker at `kafka` have it.
 
     `databases`: each subsystem's file, or the URL of its PostgreSQL database; `poison`: ids of forged events;
-    `republished`: the topic was made anew.
+    `republished`: the topic was made anew; `lost`: journals that were lost, `unsent`: what stood nowhere else then.
     """
     return History(
         requests=logs.requests(sorted(log.glob(f"{REQUESTS.stem}*.jsonl"))),
@@ -33,6 +35,9 @@ def collect(
         spans=traces.read(data / "spans"),
         poison=frozenset(poison),
         republished=republished,
+        lost=tuple(lost),
+        unsent={event.id: event for event in unsent},
+        whole=True,
     )
 
 

@@ -9,13 +9,15 @@ from faults.checker.history import Event, History, Kind, Problem, Span
 
 
 def check(history: History) -> Iterator[Problem]:
-    """Every parent is there, exported or derived; the one root is the submission."""
+    """Every parent is there, exported or derived; the one root is the submission. A mesh has exported something."""
+    if history.whole and history.by_case and not history.spans:
+        yield Problem(Kind.DISCONNECTED, "trace", "no span was exported")
     exported: dict[str, list[Span]] = defaultdict(list)
     for span in history.spans:
         exported[span.trace].append(span)
     forged = {span_id(each, "send") for each in history.poison if _is_uuid(each)}  # whoever sent it exports nothing
     for case_id, events in history.by_case.items():
-        yield from _case(case_id, events, exported[UUID(case_id).hex] if history.spans else [], forged)
+        yield from _case(case_id, events, exported[UUID(case_id).hex], forged)
 
 
 def _case(case_id: str, events: Sequence[Event], spans: Sequence[Span], forged: Set[str]) -> Iterator[Problem]:
@@ -30,8 +32,10 @@ def _case(case_id: str, events: Sequence[Event], spans: Sequence[Span], forged: 
     for span in spans:
         if span.parent and span.parent not in known:
             yield Problem(Kind.DISCONNECTED, "trace", f"the parent of {span.name} is missing", case_id)
+    # Where the submission's own span was lost, the journal fills it in.
     roots = {span.id for span in spans if not span.parent}
-    if len(roots) > 1:
+    roots |= {span_id(event.id, "event") for event in events if event.name == "Submitted"}
+    if len(roots) != 1:
         yield Problem(Kind.DISCONNECTED, "trace", f"{len(roots)} roots", case_id)
 
 
@@ -44,9 +48,9 @@ def _is_uuid(text: str) -> bool:
 
 
 def filled(history: History) -> int:
-    """How many events have no exported span, and are filled in from the journal."""
+    """How many events have no exported span, and are filled in from the journal; none is made of a head."""
     known = {span.id for span in history.spans}
-    return sum(span_id(event_id, "event") not in known for event_id in history.own)
+    return sum(span_id(event.id, "event") not in known for events in history.by_case.values() for event in events)
 
 
 def span_id(event_id: str, hop: str) -> str:

@@ -10,6 +10,7 @@ from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.message import Message
 
 from ronghe.case.v1.case_pb2 import Case
+from ronghe.collaboration.v1.collaboration_pb2 import Collaboration
 from ronghe.event.v1 import event_pb2  # noqa: F401 - makes the facts known by name
 
 
@@ -25,6 +26,8 @@ class Kind(Enum):
     DISCLOSED = "disclosed"
     INVENTED = "invented"
     DISCONNECTED = "disconnected"
+    UNSENT = "unsent"
+    """Had not left a subsystem when its database was lost: it is named, and not promised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,11 @@ class Event:
     def name(self) -> str:
         """For example "Submitted"."""
         return self.type.rpartition(".")[2]
+
+    @property
+    def is_head(self) -> bool:
+        """Whether it is a signed head of its origin's journal, and so belongs to no case."""
+        return self.name == "JournalHead"
 
     @cached_property
     def fact(self) -> Any:
@@ -104,10 +112,16 @@ class Journal:
     """Position up to which the relay has published; None where nothing is published from here."""
     set_aside: Sequence[tuple[str, str]] = ()
     """Event and case id of open dead letters, as far as they could be read."""
+    letters: Sequence[tuple[str, str]] = ()
+    """The same of all dead letters, also of those that were redriven or given up."""
     overdue_timers: Sequence[str] = ()
     """Streams whose timers should have gone off."""
     cases: Mapping[str, Case] = field(default_factory=dict)
     """The view of each case."""
+    collaborations: Mapping[str, Collaboration] = field(default_factory=dict)
+    """The view of each collaboration; intake is told of none."""
+    epoch: int = 1
+    """Grows with every restore; sequences of inboxes belong to it."""
 
     @cached_property
     def events(self) -> Mapping[str, Event]:
@@ -118,6 +132,11 @@ class Journal:
     def by_position(self) -> Mapping[int, Event]:
         """By position."""
         return {row.position: row.event for row in self.rows}
+
+    @cached_property
+    def hashes(self) -> Mapping[int, bytes]:
+        """Of each row, by position."""
+        return {row.position: row.hash for row in self.rows}
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +157,7 @@ class Delivery:
     receiver: str
     sequence: int
     event: Event
+    epoch: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +174,8 @@ class Request:
     """Of each OK."""
     refusal: str = ""
     """The reason of a refusal for good."""
+    again: bool = False
+    """It was acknowledged, and once more when it was sent again after a database had been lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +201,12 @@ class History:
     """Ids of events that the campaign itself has forged."""
     republished: bool = False
     """The topic was made anew: each deployment has published its own journal again, beside the others."""
+    lost: Sequence[Journal] = ()
+    """Databases that were lost, and put back from a backup: as they were when they were lost."""
+    unsent: Mapping[str, Event] = field(default_factory=dict)
+    """Events, by id, that then stood nowhere else."""
+    whole: bool = False
+    """Everything of a mesh from its start until it had settled: then every journal has signed heads."""
 
     @cached_property
     def own(self) -> Mapping[str, Event]:
@@ -195,7 +223,8 @@ class History:
         """The events of each case, those of each origin in their order."""
         found: dict[str, list[Event]] = {}
         for event in self.own.values():
-            found.setdefault(event.case_id, []).append(event)
+            if not event.is_head:
+                found.setdefault(event.case_id, []).append(event)
         return found
 
     @cached_property

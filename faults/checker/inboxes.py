@@ -17,6 +17,7 @@ def check(history: History) -> Iterator[Problem]:
         yield from _sequences(journal)
         yield from _routing(history, journal)
         yield from _acknowledged(journal, given)
+    for journal in (*history.journals.values(), *history.lost):
         yield from _deliveries(journal, given)
 
 
@@ -64,12 +65,13 @@ def _routing(history: History, journal: Journal) -> Iterator[Problem]:
 
 def _acknowledged(journal: Journal, given: Mapping[tuple[str, str], list[Delivery]]) -> Iterator[Problem]:
     got = {
-        (each.receiver, each.sequence) for key, found in given.items() if key[0] == journal.subsystem for each in found
+        (each.receiver, each.event.id) for key, found in given.items() if key[0] == journal.subsystem for each in found
     }
     for row in journal.inbox:
         if row.receiver.startswith(PULLED):
             continue
-        if row.is_acknowledged and (row.receiver, row.sequence) not in got:
+        event = journal.by_position.get(row.position)
+        if row.is_acknowledged and event is not None and (row.receiver, event.id) not in got:
             what = f"item {row.sequence} counts as acknowledged and was never given"
             yield Problem(Kind.LOST, f"inbox {row.receiver}", what, row.case_id)
 
@@ -81,7 +83,7 @@ def _deliveries(journal: Journal, given: Mapping[tuple[str, str], list[Delivery]
             continue
         last: dict[str, int] = {}
         seen: set[int] = set()
-        for delivery in deliveries:
+        for delivery in (each for each in deliveries if each.epoch == journal.epoch):
             event, sequence = delivery.event, delivery.sequence
             row = rows.get((receiver, sequence))
             if row is None or journal.by_position.get(row.position) != event:

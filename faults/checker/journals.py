@@ -13,6 +13,7 @@ from psycopg.rows import dict_row
 
 from faults.checker.history import Event, InboxRow, Journal, Row
 from ronghe.case.v1.case_pb2 import Case
+from ronghe.collaboration.v1.collaboration_pb2 import Collaboration
 from ronghe.state.v1 import state_pb2
 
 SUBSYSTEMS = ("intake", "governance", "department")
@@ -50,23 +51,33 @@ def _postgresql(url: str) -> Iterator[Select]:
 
 
 def _read(select: Select, subsystem: str) -> Journal:
-    (head,) = select("SELECT position, hash FROM journal_head")
-    relay = [json.loads(row["value"]) for row in select("SELECT value FROM cursor WHERE name = 'relay'")]
-    overdue = (time.time() - TIMER_GRACE_SECONDS) * 1_000_000
+    (head,) = select("SELECT epoch, position, hash FROM journal_head")
+    cursors = {row["name"]: json.loads(row["value"]) for row in select("SELECT name, value FROM cursor")}
+    overdue = _overdue(cursors)
+    letters = select("SELECT event_id, case_id, settled_at FROM dead_letter ORDER BY id")
     return Journal(
         subsystem=subsystem,
         rows=[_row(row) for row in select("SELECT * FROM journal ORDER BY position")],
         head=(head["position"], head["hash"]),
         inbox=[_inbox_row(row) for row in select("SELECT * FROM inbox ORDER BY receiver, sequence")],
         last_sequences={row["name"]: row["last_sequence"] for row in select("SELECT * FROM receiver")},
-        published=None if subsystem == "intake" else (relay[0].get("position", 0) if relay else 0),
-        set_aside=[
-            (row["event_id"], row["case_id"])
-            for row in select("SELECT event_id, case_id FROM dead_letter WHERE settled_at IS NULL")
-        ],
-        overdue_timers=[row["stream"] for row in select("SELECT stream FROM timer WHERE due_at < ?", int(overdue))],
+        published=None if subsystem == "intake" else cursors.get("relay", {}).get("position", 0),
+        set_aside=[(row["event_id"], row["case_id"]) for row in letters if row["settled_at"] is None],
+        letters=[(row["event_id"], row["case_id"]) for row in letters],
+        overdue_timers=[row["stream"] for row in select("SELECT stream FROM timer WHERE due_at < ?", overdue)],
         cases=_cases(select, subsystem),
+        collaborations={} if subsystem == "intake" else _collaborations(select),
+        epoch=head["epoch"],
     )
+
+
+def _overdue(cursors: Mapping[str, Any]) -> int:
+    """What was due before is overdue, in microseconds since 1970: in a simulation, operators have let days pass.
+
+    The journal's own times do not tell: after a clock that was ahead they stand still until it has passed them.
+    """
+    advanced: int = cursors.get("clock/advanced", {}).get("micros", 0)
+    return int((time.time() - TIMER_GRACE_SECONDS) * 1_000_000) + advanced
 
 
 def _row(row: Any) -> Row:
@@ -103,3 +114,8 @@ def _cases(select: Select, subsystem: str) -> dict[str, Case]:
     table, state = VIEWS[subsystem]
     rows = select(f"SELECT case_id, snapshot FROM {table}")  # noqa: S608 - a name of our own
     return {row["case_id"]: state.FromString(row["snapshot"]).case for row in rows}
+
+
+def _collaborations(select: Select) -> dict[str, Collaboration]:
+    rows = select("SELECT id, snapshot FROM stream_collaboration")
+    return {row["id"]: state_pb2.CollaborationState.FromString(row["snapshot"]).collaboration for row in rows}

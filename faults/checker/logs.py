@@ -1,7 +1,7 @@
 """Reads what the load wrote down: requests before they were sent, answers and deliveries before they counted.
 
 One JSON object a line. `kind` says what it is: "sent" (caller, command, request_id, body), "answered" (answer_type,
-answer), "refused" (reason) and "given" (subsystem, receiver, sequence, event); bytes are in base64.
+answer, again), "refused" (reason) and "given" (subsystem, receiver, epoch, sequence, event); bytes are in base64.
 """
 
 import base64
@@ -27,6 +27,7 @@ def requests(paths: Iterable[Path]) -> Sequence[Request]:
     sent: dict[tuple[str, str], dict[str, Any]] = {}
     answers: dict[tuple[str, str], list[Message]] = defaultdict(list)
     refusals: dict[tuple[str, str], str] = {}
+    again: set[tuple[str, str]] = set()
     for line in _lines(paths):
         key = line["caller"], line["request_id"]
         match line["kind"]:
@@ -34,6 +35,8 @@ def requests(paths: Iterable[Path]) -> Sequence[Request]:
                 sent[key] = line
             case "answered":
                 answers[key].append(parse(line["answer_type"], base64.b64decode(line["answer"])))
+                if line.get("again"):
+                    again.add(key)
             case "refused":
                 refusals[key] = line["reason"]
     return [
@@ -44,6 +47,7 @@ def requests(paths: Iterable[Path]) -> Sequence[Request]:
             body=base64.b64decode(line["body"]),
             answers=answers[key],
             refusal=refusals.get(key, ""),
+            again=key in again,
         )
         for key, line in sent.items()
     ]
@@ -52,7 +56,13 @@ def requests(paths: Iterable[Path]) -> Sequence[Request]:
 def deliveries(paths: Iterable[Path]) -> Sequence[Delivery]:
     """Every item as it was given, repeats included, in the order in which it came."""
     return [
-        Delivery(line["subsystem"], line["receiver"], line["sequence"], event_of(base64.b64decode(line["event"])))
+        Delivery(
+            subsystem=line["subsystem"],
+            receiver=line["receiver"],
+            epoch=line["epoch"],
+            sequence=line["sequence"],
+            event=event_of(base64.b64decode(line["event"])),
+        )
         for line in _lines(paths)
     ]
 

@@ -14,8 +14,12 @@ from ronghe.document.v1.document_pb2 import Document
 def check(history: History) -> Iterator[Problem]:
     """Count each request's effects at the origin."""
     effects = _by_mark(history)
+    unsent = {mark for event in history.unsent.values() for mark in marks_in(event.body)}
     for request in history.requests:
         found = [event for event in effects[request.mark] if event.name in EFFECTS[request.command]]
+        if request.mark in unsent:
+            yield from _asked_again(request, found)
+            continue
         yield from _count(request, found)
         if request.answers:
             yield from _compare(request, request.answers[0], found)
@@ -33,14 +37,30 @@ def _by_mark(history: History) -> Mapping[str, list[Event]]:
 
 
 def _count(request: Request, found: list[Event]) -> Iterator[Problem]:
-    where = f"{request.command} {request.mark} of {request.caller}"
+    yield from _not_twice(request, found)
     case_id = found[0].case_id if found else ""
     if request.answers and not found:
-        yield Problem(Kind.LOST, "requests", f"{where} was acknowledged and has no effect")
-    if len(found) > 1:
-        yield Problem(Kind.DOUBLED, "requests", f"{where} has {len(found)} effects", case_id)
+        yield Problem(Kind.LOST, "requests", f"{_named(request)} was acknowledged and has no effect")
     if found and request.refusal:
-        yield Problem(Kind.INVENTED, "requests", f"{where} was refused ({request.refusal}) and has an effect", case_id)
+        what = f"{_named(request)} was refused ({request.refusal}) and has an effect"
+        yield Problem(Kind.INVENTED, "requests", what, case_id)
+
+
+def _asked_again(request: Request, found: list[Event]) -> Iterator[Problem]:
+    """What was lost excuses the answers before the loss: an acknowledgement after it counts as any."""
+    yield from _not_twice(request, found)
+    if request.again and not found:
+        what = f"{_named(request)} was acknowledged again after its effect was lost, and has none"
+        yield Problem(Kind.LOST, "requests", what)
+
+
+def _not_twice(request: Request, found: list[Event]) -> Iterator[Problem]:
+    if len(found) > 1:
+        yield Problem(Kind.DOUBLED, "requests", f"{_named(request)} has {len(found)} effects", found[0].case_id)
+
+
+def _named(request: Request) -> str:
+    return f"{request.command} {request.mark} of {request.caller}"
 
 
 def _compare(request: Request, answer: Message, found: list[Event]) -> Iterator[Problem]:

@@ -24,6 +24,9 @@ CENTER = FED_BACK | {"TaskRouted", "TaskHeld", "TaskAssigned", "TaskRecalled"}
 COLLABORATOR = frozenset({"TaskSigned", "TaskReminded", "TaskOverdue", "OpinionDeemed", "TaskAnswered", "TaskReturned"})
 OUTCOMES = frozenset({"AcceptanceRefused", "Decided", "Withdrawn"})
 
+HEADS = frozenset({"JournalHead"})
+"""What every deployment says of its own journal."""
+
 TOLD_TO_LEAD = APPLICANT | REACTIONS | FED_BACK | {"AnswerLate"}
 TOLD_TO_COLLABORATOR = frozenset(
     {"TaskAssigned", "TaskRecalled", "TaskReminded", "TaskOverdue", "OpinionDeemed", "AnswerLate"}
@@ -57,6 +60,11 @@ ANSWERED_BY: Mapping[frozenset[str], frozenset[str]] = {
 """What must follow from each fact, once and by itself."""
 
 
+def is_known(name: str) -> bool:
+    """Whether this version of the contract has facts of this name."""
+    return name in APPLICANT | LEAD | ASKED | CENTER | COLLABORATOR | HEADS
+
+
 def owner(name: str) -> str:
     """The subsystem whose deployment says facts of this name."""
     if name in APPLICANT:
@@ -64,17 +72,33 @@ def owner(name: str) -> str:
     return "governance" if name in CENTER else "department"
 
 
+def may_say(event: Event) -> bool:
+    """Whether the fact is its origin's to say."""
+    return event.is_head or event.origin.partition("-")[0] == owner(event.name)
+
+
 def holders(name: str) -> frozenset[str]:
     """The subsystems whose journals must have a fact."""
     both = frozenset({"governance", "department"})
-    return both | {"intake"} if name in APPLICANT | LEAD else both
+    return both | {"intake"} if name in APPLICANT | LEAD | HEADS else both
 
 
 def receivers(history: History, subsystem: str, event: Event) -> Iterator[str]:
     """Whose inboxes at a subsystem must have an event."""
+    if event.is_head:
+        yield from _told_of_heads(subsystem, event)
     submitted = history.submissions.get(event.case_id)
     if submitted is not None:
         yield from _RECEIVERS[subsystem](history, submitted, event)
+
+
+def _told_of_heads(subsystem: str, event: Event) -> Iterator[str]:
+    """Those who do not read the topic, or whom nobody else tells."""
+    is_of_intake = event.origin.partition("-")[0] == "intake"
+    if subsystem == "intake" and is_of_intake:
+        yield "service/governance-01"
+    if subsystem == "governance" and not is_of_intake:
+        yield "service/intake-01"
 
 
 def _at_intake(history: History, submitted: Event, event: Event) -> Iterator[str]:

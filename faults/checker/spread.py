@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from faults.checker.history import Event, History, Kind, Problem
-from faults.checker.routes import holders, owner
+from faults.checker.routes import holders, may_say
 
 
 def check(history: History) -> Iterator[Problem]:
@@ -15,7 +15,7 @@ def check(history: History) -> Iterator[Problem]:
         for event in events:
             if name not in holders(event.name):
                 yield Problem(Kind.MISROUTED, name, f"{event.name} {event.id} has no business here", event.case_id)
-            if event.origin.partition("-")[0] != owner(event.name):
+            if not may_say(event):
                 yield Problem(Kind.INVENTED, name, f"{event.name} is not for {event.origin} to say", event.case_id)
     yield from _copies(history, "topic", _honest(history), must_be_once=False)
     yield from _lost(history)

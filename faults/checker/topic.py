@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from faults.checker.history import Event, TopicRecord
 
@@ -21,7 +22,8 @@ def read(access: Mapping[str, Any]) -> Sequence[TopicRecord]:
     settings = {"group.id": f"faults-{uuid4()}", "auto.offset.reset": "earliest", "enable.auto.commit": False}
     consumer = Consumer({**access, **settings})
     try:
-        return [record for message in _messages(consumer) if (record := decode(message)) is not None]
+        topic_id = _topic_id(access)
+        return [record for message in _messages(consumer) if (record := decode(message, topic_id)) is not None]
     finally:
         consumer.close()
 
@@ -51,9 +53,21 @@ def _messages(consumer: Consumer) -> Sequence[Any]:
     return messages
 
 
-def decode(message: Any) -> TopicRecord | None:
-    """The record of a message; None where it is no event: poison that a campaign wrote itself."""
+def _topic_id(access: Mapping[str, Any]) -> str:
+    """As Kafka's own tools print it."""
+    client = AdminClient(dict(access))  # it must live until it is answered
+    (described,) = client.describe_topics(TopicCollection([TOPIC])).values()
+    return str(described.result(SECONDS).topic_id).replace("+", "-").replace("/", "_")
+
+
+def decode(message: Any, topic_id: str) -> TopicRecord | None:
+    """The record of a message; None where it is no event: poison that a campaign wrote itself.
+
+    Nor is one that was meant for a topic before this one: no reader counts it.
+    """
     headers = {name: value.decode("utf-8", "replace") for name, value in message.headers() or ()}
+    if headers.get("topic-id", topic_id) != topic_id:
+        return None
     try:
         event = Event(
             id=headers["ce_id"],

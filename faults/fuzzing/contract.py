@@ -1,7 +1,8 @@
 """Every RPC there is, from the generated stubs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
+from typing import Any
 
 from google.protobuf.descriptor import MethodDescriptor
 
@@ -22,3 +23,22 @@ def allowed(method: MethodDescriptor, kind: str) -> bool:
     """Whether parties of this kind ("organ") may call it."""
     grants = method.GetOptions().Extensions[access].grants
     return any(Kind.Name(grant.kind) == f"KIND_{kind.upper()}" for grant in grants)
+
+
+def carried(method: MethodDescriptor) -> Mapping[str, Sequence[int]]:
+    """Full name of each request that a call of it can carry -> the numbers of the fields around that.
+
+    A unary call carries its own. A bulk call carries those of unary calls, or messages that hold one of several.
+    """
+    if not method.client_streaming:
+        return {method.input_type.full_name: ()}
+    found: dict[str, Sequence[int]] = {}
+    for items in method.input_type.fields:
+        if not items.is_repeated:
+            continue
+        item: Any = items.message_type
+        if "request_id" in item.fields_by_name:
+            found[item.full_name] = (items.number,)
+        else:
+            found |= {each.message_type.full_name: (items.number, each.number) for each in item.fields}
+    return found

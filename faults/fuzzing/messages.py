@@ -1,7 +1,7 @@
 """Messages of the right shape with wrong contents, and bytes that are no message at all."""
 
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from random import Random
 from uuid import UUID
 
@@ -83,6 +83,12 @@ class Hostile:
             [body, *(self._field(field, 0) for field in fields), _tag(time.number, LENGTH), _sized(self._time())]
         )
 
+    def spoiled_once(self, body: bytes, descriptor: Descriptor, kept: Collection[str]) -> bytes:
+        """A request that is right, mostly with one field said again in another way, which is none of those."""
+        fields = [field for field in descriptor.fields if field.name not in kept]
+        spoiled = self._chance.sample(fields, min(len(fields), self._chance.choice((0, 1, 1, 1))))
+        return b"".join([body, *(self._field(field, 0) for field in spoiled)])
+
     # --- bytes that are damaged ---
 
     def _cut(self, body: bytes) -> bytes:
@@ -113,7 +119,7 @@ class Hostile:
         return b"".join(parts)
 
     def _time(self) -> bytes:
-        """Never in the past: whatever else is right about a command, it is refused for its time."""
+        """Never in the past: whatever else is right about a command of anybody's, it is refused for its time."""
         seconds = self._chance.choice((-1, -(2**31), 2**31, 2**40, -(2**62), 253_402_300_799, 253_402_300_800))
         nanos = self._chance.choice((0, 1, 999_999_999, 1_000_000_000, -1))
         return _tag(1, VARINT) + _varint(seconds) + _tag(2, VARINT) + _varint(nanos)
@@ -185,6 +191,13 @@ KINDS: Mapping[int, Callable[[Hostile], tuple[int, bytes]]] = {
     FieldDescriptor.TYPE_SINT32: Hostile._number,
     FieldDescriptor.TYPE_SINT64: Hostile._number,
 }
+
+
+def wrapped(body: bytes, numbers: Sequence[int]) -> bytes:
+    """A message within others, the outermost field first."""
+    for number in reversed(numbers):
+        body = _tag(number, LENGTH) + _sized(body)
+    return body
 
 
 def _tag(number: int, wire: int) -> bytes:

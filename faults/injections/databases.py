@@ -8,6 +8,7 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
+from pathlib import Path
 
 import psycopg
 
@@ -24,6 +25,8 @@ STANDS_SECONDS, GOES_SECONDS = 0.4, 0.1
 """A slow server: of every half second it works a tenth."""
 FULL_BYTES = 4096
 """No file grows beyond."""
+BROKEN = ("intake", "department")
+"""Whose SQLite is broken: callers write to both, and the second takes in from Kafka as well."""
 
 
 def restarted(stopping: signal.Signals) -> Injection:
@@ -142,16 +145,24 @@ def commits_cut(count: int) -> Injection:
 
 
 def locked(seconds: float) -> Injection:
-    """Somebody else writes to intake's file, and does not come to an end."""
+    """Somebody else writes to the files of intake and of the departments, and does not come to an end."""
 
     async def inject(stage: Stage) -> None:
-        with closing(sqlite3.connect(stage.mesh.database("intake"), timeout=10, isolation_level=None)) as connection:
-            connection.execute("BEGIN IMMEDIATE")
+        with ExitStack() as held:
+            for name in BROKEN:
+                held.enter_context(_locked(stage.mesh.database(name)))
             async with probed(stage, reads=False):
                 await asyncio.sleep(seconds)
-            connection.execute("ROLLBACK")
 
     return inject
+
+
+@contextmanager
+def _locked(database: Path) -> Iterator[None]:
+    with closing(sqlite3.connect(database, timeout=10, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+        connection.execute("ROLLBACK")
 
 
 def often_locked(seconds: float) -> Injection:
@@ -174,15 +185,18 @@ def _lock_often(stage: Stage, name: str, seconds: float) -> None:
 
 
 def full(seconds: float) -> Injection:
-    """Intake cannot write to its disk any more: neither its database, nor its log, nor its spans."""
+    """Intake and the departments cannot write to their disks: no database, no log, no spans."""
 
     async def inject(stage: Stage) -> None:
-        pid = stage.mesh.pid("intake")
-        with _disk_full(pid):
+        pids = {name: stage.mesh.pid(name) for name in BROKEN}
+        with ExitStack() as disks:
+            for pid in pids.values():
+                disks.enter_context(_disk_full(pid))
             async with probed(stage, reads=False):
                 await asyncio.sleep(seconds)
-        if stage.mesh.pid("intake") != pid:
-            raise NotInjected("intake did not live through it")
+        died = [name for name, pid in pids.items() if stage.mesh.pid(name) != pid]
+        if died:
+            raise NotInjected(f"did not live through it: {', '.join(died)}")
 
     return inject
 

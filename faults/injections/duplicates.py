@@ -5,8 +5,8 @@ import json
 import signal
 import sqlite3
 import threading
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack, closing
 from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
@@ -20,6 +20,7 @@ from faults.injections.kafka import PARTITIONS
 from faults.injections.stage import Injection, NotInjected, Stage, until
 from faults.load.caller import ALWAYS, COPIED
 from faults.load.cast import Cast, cast
+from faults.mesh import SUBSYSTEMS
 from ronghe.operations.v1.operations_service_pb2 import RepublishSinceRequest
 from ronghe.party.v1.party_pb2 import Officer
 
@@ -33,15 +34,14 @@ OFFICER = Officer(id="0042", name="王敏")
 
 
 def requests_copied(seconds: float) -> Injection:
-    """Every request is sent two to five times at once, on several connections."""
+    """Every request is sent two to five times at once, on several connections; to every replica there is."""
 
     async def inject(stage: Stage) -> None:
-        caller = stage.load.cast.caller
-        addresses = {name: proxy.address for name, proxy in stage.network.items()}
-        others = [cast(addresses, stage.mesh.data / "pki", caller) for _ in range(CONNECTIONS - 1)]
-        first, second = others
-        async with first as one, second as another:
-            caller.twins = _twins(stage.load.cast, one, another)
+        caller, pki = stage.load.cast.caller, stage.mesh.data / "pki"
+        async with AsyncExitStack() as stack:
+            ways = other_ways(stage.mesh.addresses, {name: proxy.address for name, proxy in stage.network.items()})
+            others = [await stack.enter_async_context(cast(way, pki, caller)) for way in ways]
+            caller.twins = _twins(stage.load.cast, *others)
             caller.copied = ALWAYS
             try:
                 await asyncio.sleep(seconds)
@@ -50,6 +50,16 @@ def requests_copied(seconds: float) -> Injection:
             await _last_copies(stage)
 
     return inject
+
+
+def other_ways(addresses: Mapping[str, str], proxied: Mapping[str, str]) -> Sequence[Mapping[str, str]]:
+    """For each further connection the address of each subsystem: each replica's once, a single process's as often.
+
+    A client that has several addresses goes to one after another: copies by it may all meet the same replica.
+    """
+    replicas = {name: proxied.get(name, addresses[name]).split(",") for name in SUBSYSTEMS}
+    count = max(CONNECTIONS - 1, *map(len, replicas.values()))
+    return [{name: each[number % len(each)] for name, each in replicas.items()} for number in range(count)]
 
 
 async def _last_copies(stage: Stage) -> None:

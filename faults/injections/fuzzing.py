@@ -1,38 +1,48 @@
 """Requests that no honest program would send, as many as are wanted, over every RPC, by parties of every kind."""
 
 import asyncio
+import json
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from random import Random
 from typing import Any
+from uuid import uuid4
 
 import grpc
 from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 
 from clients.channel import open_channel
 from clients.credentials import Credentials
+from clients.errors import RongheError, error_of, error_of_status
 from clients.identity import Identity
-from faults.fuzzing.contract import allowed, methods
+from faults.fuzzing.contract import allowed, carried, methods
+from faults.fuzzing.coverage import OK, STREAM, Coverage
 from faults.fuzzing.frames import noise
-from faults.fuzzing.messages import Hostile
+from faults.fuzzing.messages import Hostile, wrapped
+from faults.injections.fuzzed_desk import CALL_SECONDS, COMMANDS, DESK, KEPT, FuzzedDesk, fuzzed_desk
 from faults.injections.stage import Injection, NotInjected, Stage
 from faults.mesh import SUBSYSTEMS
 from faults.processes import memory_of
 
 AT_ONCE = 48
 PARTIES_OF_A_KIND = 4
-CALL_SECONDS = 20.0
 STREAM_MESSAGES = 5
 SPOILED = 0.5
-"""Share of requests that begin as right ones, where there are any of their type."""
+"""Share of requests that begin as right ones, where there are any of their type,"""
+TIMELY = 0.5
+"""and of those that are said to have happened just now, about what there is not."""
+OF_THE_DESK = 0.1
+"""Share of the calls that are made by the organ whose commands are right but for one place."""
 FOREIGN = 10
 """One in so many is a method that the party may not call."""
 STREAM_SECONDS = 0.2
+"""For which an inbox's items are waited for: there may be none. A bulk call comes to its end by itself."""
 CALLS_A_CONNECTION = 500
 MOST_GROWTH = 512 * 1024 * 1024
 """Bytes by which a process may grow meanwhile."""
@@ -40,6 +50,8 @@ CLIENT_LIBRARY = "Internal error from Core"
 """What grpc says itself when it writes to a stream that the server has ended."""
 BUGS = (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DEADLINE_EXCEEDED)
 """A server's own failure, or no answer at all."""
+NAMES = ("case_id", "task_id", "collaboration_id", "item_code")
+"""What a command is about."""
 READS = ("Get", "List", "Preview", "Locate", "Fetch", "Open")
 
 
@@ -52,6 +64,7 @@ class _Door:
     channel: grpc.aio.Channel
     methods: list[MethodDescriptor]
     """What may be called there comes first, what may not comes seldom."""
+    is_desk: bool = False
 
 
 @dataclass
@@ -61,10 +74,12 @@ class _Fuzzing:
     stage: Stage
     chance: Random
     hostile: Hostile
-    answers: Counter[str] = field(default_factory=Counter)
-    """"CODE" -> calls."""
+    desk: FuzzedDesk
+    coverage: Coverage
+    carried: Mapping[str, Mapping[str, Sequence[int]]]
+    """RPC -> what it can carry."""
     effects: Counter[str] = field(default_factory=Counter)
-    """Commands that were accepted: none of them is right."""
+    """Commands of others than the desk that were accepted: none of them is right."""
     grown: dict[str, int] = field(default_factory=dict)
 
     async def call(self, door: _Door, method: MethodDescriptor) -> None:
@@ -74,44 +89,95 @@ class _Fuzzing:
             if method.client_streaming:
                 await self._stream(door, method, path)
             else:
-                call: Any = door.channel.unary_unary(path)
-                await call(self._body(method), timeout=CALL_SECONDS)
-                self._answered(method)
-        except grpc.aio.AioRpcError as error:
-            if error.details() == CLIENT_LIBRARY:
-                self.answers["STREAM"] += 1
+                await self._unary(door, method, path)
+        except grpc.aio.AioRpcError as failure:
+            error = error_of(failure)
+            if error.message == CLIENT_LIBRARY:
+                self.coverage.calls[method.full_name][STREAM] += 1
                 return
-            self.answers[error.code().name] += 1
-            if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+            self._failed(method, error, self.coverage.calls[method.full_name])
+            if error.code is grpc.StatusCode.UNIMPLEMENTED:
                 door.methods[:] = [
                     each for each in door.methods if each.containing_service != method.containing_service
                 ]
-            if error.code() in BUGS:
-                self.stage.load.cast.caller.unexpected[f"{method.name} {error.code().name}: {error.details()}"] += 1
 
-    def _body(self, method: MethodDescriptor) -> bytes:
-        right = [each for each in self.stage.load.cast.caller.recent if method.input_type == each.DESCRIPTOR]
-        if right and self.chance.random() < SPOILED:
-            return self.hostile.spoiled(self.chance.choice(right).SerializeToString(), method.input_type)
-        return self.hostile.request(method.input_type)
-
-    def _answered(self, method: MethodDescriptor) -> None:
-        self.answers["OK"] += 1
-        if not method.name.startswith(READS) and "request_id" in method.input_type.fields_by_name:
-            self.effects[method.name] += 1
+    async def _unary(self, door: _Door, method: MethodDescriptor, path: str) -> None:
+        ((request_id, body),) = await self._made(door, method, 1)
+        call: Any = door.channel.unary_unary(path)
+        try:
+            answer = await call(body, timeout=CALL_SECONDS)
+        except grpc.aio.AioRpcError as failure:
+            await self.desk.refused(request_id, error_of(failure))
+            raise
+        self.coverage.calls[method.full_name][OK] += 1
+        await self._accepted(method, request_id, GetMessageClass(method.output_type).FromString(answer))
 
     async def _stream(self, door: _Door, method: MethodDescriptor, path: str) -> None:
-        bodies = [self.hostile.request(method.input_type) for _ in range(STREAM_MESSAGES)]
+        bodies = [body for _, body in await self._made(door, method, STREAM_MESSAGES)]
         method_call: Any = door.channel.stream_stream(path)
-        call = method_call(iter(bodies), timeout=CALL_SECONDS)
+        call, answer_type = method_call(iter(bodies), timeout=CALL_SECONDS), GetMessageClass(method.output_type)
         try:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(STREAM_SECONDS):
-                    async for _ in call:
-                        pass
-            self.answers["STREAM"] += 1
+            async with asyncio.timeout(None if self.carried[method.full_name] else STREAM_SECONDS):
+                async for answer in call:
+                    await self._look_at(method, answer_type.FromString(answer))
+            self.coverage.calls[method.full_name][OK] += 1
+        except TimeoutError:
+            self.coverage.calls[method.full_name][STREAM] += 1
         finally:
             call.cancel()
+
+    # --- what is sent ---
+
+    async def _made(self, door: _Door, method: MethodDescriptor, count: int) -> Sequence[tuple[str, bytes]]:
+        """So many bodies, each with the id of the desk's request in it; an empty one of others' requests."""
+        kinds = self.carried[method.full_name]
+        if door.is_desk:
+            commands = [await self.desk.command(kinds) for _ in range(count)]
+            return [command for command in commands if command] or [("", self.hostile.request(method.input_type))]
+        right = [each for each in self.desk.caller.recent if each.DESCRIPTOR.full_name in kinds]
+        if right and self.chance.random() < SPOILED:
+            return [("", self._spoiled(self.chance.choice(right), kinds)) for _ in range(count)]
+        return [("", self.hostile.request(method.input_type)) for _ in range(count)]
+
+    def _spoiled(self, right: Message, kinds: Mapping[str, Sequence[int]]) -> bytes:
+        """Of another time than can be, or about what there is not: refused whatever else is right."""
+        kind: Any = right.DESCRIPTOR
+        if self.chance.random() < TIMELY:
+            body = self.hostile.spoiled_once(strange(right).SerializeToString(), kind, (*KEPT, *NAMES))
+        else:
+            body = self.hostile.spoiled(right.SerializeToString(), kind)
+        return wrapped(body, kinds[kind.full_name])
+
+    # --- what comes back ---
+
+    async def _look_at(self, method: MethodDescriptor, answer: Any) -> None:
+        """Each result of a bulk call is an answer of its own."""
+        for result in getattr(answer, "results", ()):
+            name, items = result.WhichOneof("result"), self.coverage.items[method.full_name]
+            if name is None:
+                self._unexpected(f"{method.name}: a result that is empty")
+            elif name == "failed":
+                error = error_of_status(result.failed)
+                await self.desk.refused(result.request_id, error)
+                self._failed(method, error, items)
+            else:
+                items[OK] += 1
+                await self._accepted(method, result.request_id, getattr(result, name))
+
+    async def _accepted(self, method: MethodDescriptor, request_id: str, answer: Message) -> None:
+        is_command = method.client_streaming or (
+            not method.name.startswith(READS) and "request_id" in method.input_type.fields_by_name
+        )
+        if not await self.desk.accepted(request_id, answer) and is_command:
+            self.effects[method.name] += 1
+
+    def _failed(self, method: MethodDescriptor, error: RongheError, codes: Counter[str]) -> None:
+        codes[error.code.name] += 1
+        if error.code in BUGS:
+            self._unexpected(f"{method.name} {error.code.name}: {error.message}")
+
+    def _unexpected(self, what: str) -> None:
+        self.stage.load.cast.caller.unexpected[what] += 1
 
     def measure(self, before: Mapping[str, int]) -> None:
         """How much each process has grown at most."""
@@ -125,30 +191,47 @@ def fuzzed(requests: int) -> Injection:
 
     async def inject(stage: Stage) -> None:
         chance = Random(stage.chance.random())
-        fuzzing = _Fuzzing(stage, chance, Hostile(chance, _known(stage)))
-        pids = {name: stage.mesh.pid(name) for name in SUBSYSTEMS}
-        sizes = {name: memory_of(pid) for name, pid in pids.items()}
-        doors, started = _doors(stage, chance), time.monotonic()
-        numbers = count(1)
-
-        async def work() -> None:
-            while (number := next(numbers)) <= requests:
-                door = chance.choice(doors)
-                await fuzzing.call(door, chance.choice(door.methods))
-                if number % CALLS_A_CONNECTION == 0:
-                    pki = stage.mesh.data / "pki"
-                    party = pki / door.party.kind / f"{door.party.id}.pem"
-                    await noise(stage.mesh.addresses[chance.choice(SUBSYSTEMS)], party, pki / "ca.pem", chance)
-                    fuzzing.measure(sizes)
-
-        await asyncio.gather(*(work() for _ in range(AT_ONCE)))
-        await asyncio.gather(*(door.channel.close() for door in doors))
-        stage.figures |= {f"fuzzed {name}": number for name, number in sorted(fuzzing.answers.items())}
-        stage.figures |= {f"{name} grew by MiB": round(size / 2**20) for name, size in fuzzing.grown.items()}
-        stage.figures["fuzzed a second"] = round(requests / (time.monotonic() - started))
+        hostile, every = Hostile(chance, _known(stage)), methods()
+        async with fuzzed_desk(stage, chance, hostile) as desk:
+            carrying = {method.full_name: carried(method) for method in every}
+            fuzzing = _Fuzzing(stage, chance, hostile, desk, Coverage.of(every), carrying)
+            pids = {name: stage.mesh.pid(name) for name in SUBSYSTEMS}
+            started = time.monotonic()
+            await _sent(fuzzing, requests, {name: memory_of(pid) for name, pid in pids.items()})
+            stage.figures["fuzzed a second"] = round(requests / (time.monotonic() - started))
+        _write(stage, fuzzing)
         _judge(stage, fuzzing, pids)
 
     return inject
+
+
+async def _sent(fuzzing: _Fuzzing, requests: int, sizes: Mapping[str, int]) -> None:
+    stage, chance, numbers = fuzzing.stage, fuzzing.chance, count(1)
+    doors, desk = _doors(stage, chance), _door_of_desk(stage)
+
+    async def work() -> None:
+        while (number := next(numbers)) <= requests:
+            door = desk if chance.random() < OF_THE_DESK else chance.choice(doors)
+            await fuzzing.call(door, chance.choice(door.methods))
+            if number % CALLS_A_CONNECTION == 0:
+                pki = stage.mesh.data / "pki"
+                party = pki / door.party.kind / f"{door.party.id}.pem"
+                await noise(stage.mesh.addresses[chance.choice(SUBSYSTEMS)], party, pki / "ca.pem", chance)
+                fuzzing.measure(sizes)
+
+    await asyncio.gather(*(work() for _ in range(AT_ONCE)))
+    await asyncio.gather(*(door.channel.close() for door in (desk, *doors)))
+
+
+def _write(stage: Stage, fuzzing: _Fuzzing) -> None:
+    """The figures, and how each RPC was answered in `fuzz.json`."""
+    coverage = fuzzing.coverage
+    (stage.folder / "fuzz.json").write_text(json.dumps(coverage.report(), indent=2) + "\n")
+    stage.figures |= {f"fuzzed {name}": number for name, number in sorted(coverage.totals.items())}
+    items = sum(coverage.items.values(), Counter[str]())
+    stage.figures |= {f"fuzzed in bulk {name}": number for name, number in sorted(items.items())}
+    stage.figures["RPCs fuzzed"] = len(coverage.calls) - len(coverage.uncalled)
+    stage.figures |= {f"{name} grew by MiB": round(size / 2**20) for name, size in fuzzing.grown.items()}
 
 
 def _judge(stage: Stage, fuzzing: _Fuzzing, pids: Mapping[str, int]) -> None:
@@ -160,6 +243,22 @@ def _judge(stage: Stage, fuzzing: _Fuzzing, pids: Mapping[str, int]) -> None:
     fat = [name for name, size in fuzzing.grown.items() if size > MOST_GROWTH]
     if fat:
         raise NotInjected(f"grew by more than {MOST_GROWTH >> 20} MiB: {', '.join(fat)}")
+    if not fuzzing.desk.taken:
+        raise NotInjected("no command reached the rules: none of the desk's was accepted")
+    if fuzzing.coverage.uncalled:
+        raise NotInjected(f"never called: {', '.join(fuzzing.coverage.uncalled)}")
+
+
+def strange(right: Message) -> Any:
+    """The same request, made just now, about a case, a task or an item that there is not."""
+    request: Any = type(right)()
+    request.CopyFrom(right)
+    request.request_id = str(uuid4())
+    request.occurred_at.GetCurrentTime()
+    for name in NAMES:
+        if name in right.DESCRIPTOR.fields_by_name:
+            setattr(request, name, "IT-999" if name == "item_code" else str(uuid4()))
+    return request
 
 
 def _known(stage: Stage) -> Sequence[str]:
@@ -180,6 +279,12 @@ def _doors(stage: Stage, chance: Random) -> list[_Door]:
     return found
 
 
+def _door_of_desk(stage: Stage) -> _Door:
+    address, credentials = stage.mesh.addresses["department"], Credentials.load(stage.mesh.data / "pki", DESK.organ)
+    own = [method for method in methods() if COMMANDS & carried(method).keys()]
+    return _Door(DESK.organ, address, open_channel(address, credentials), own, is_desk=True)
+
+
 def _parties(pki: Path, chance: Random) -> list[Identity]:
     found: list[Identity] = []
     for folder in sorted(path for path in pki.iterdir() if path.is_dir() and path.name != "broker"):
@@ -191,7 +296,15 @@ def _parties(pki: Path, chance: Random) -> list[Identity]:
 def _chosen(stage: Stage, party: Identity, every: Sequence[MethodDescriptor]) -> list[MethodDescriptor]:
     """Mostly what the party may call; never the inbox of one that plays: it would acknowledge its own items."""
     cast: Any = stage.load.cast
-    plays = party.id in {*cast.organs, *cast.centers, "yukuaiban", "governance-01", "department-01", "intake-01"}
+    plays = party.id in {
+        *cast.organs,
+        *cast.centers,
+        DESK.lead,
+        "yukuaiban",
+        "governance-01",
+        "department-01",
+        "intake-01",
+    }
     free = [method for method in every if not (plays and method.containing_service.name == "InboxService")]
     own = [method for method in free if allowed(method, party.kind)]
     repeats = FOREIGN * (len(free) - len(own)) // max(len(own), 1)

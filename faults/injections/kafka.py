@@ -112,11 +112,11 @@ def kafka_down(seconds: float) -> Injection:
     return inject
 
 
-def kafka_hangs(seconds: float) -> Injection:
-    """The broker stands still for so long; intake takes applications in all the while."""
+def kafka_hangs(seconds: float, accepted_within: float = ACCEPT_SECONDS) -> Injection:
+    """The broker stands still for so long; intake takes applications in all the while, each within so many seconds."""
 
     async def inject(stage: Stage) -> None:
-        await asyncio.gather(stopped("kafka", seconds)(stage), intake_accepts(stage, seconds))
+        await asyncio.gather(stopped("kafka", seconds)(stage), intake_accepts(stage, seconds, accepted_within))
 
     return inject
 
@@ -136,18 +136,18 @@ async def down(stage: Stage) -> AsyncIterator[Path]:
     await mesh.running("kafka")
 
 
-async def intake_accepts(stage: Stage, seconds: float) -> None:
+async def intake_accepts(stage: Stage, seconds: float, within: float = ACCEPT_SECONDS) -> None:
     """Applications are taken in for so long, each in time. Raises NotInjected."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        await _accepted(stage)
+        await _accepted(stage, within)
         await asyncio.sleep(ACCEPT_PAUSE)
 
 
-async def _accepted(stage: Stage) -> None:
+async def _accepted(stage: Stage, within: float) -> None:
     case = Case(next(stage.load.extra), stage.chance.choice(DESKS), stage.load.cast)
     stage.load.begin(case, granted)
-    await until(lambda: bool(case.case_id), ACCEPT_SECONDS, "intake does not take an application in")
+    await until(lambda: bool(case.case_id), within, "intake does not take an application in")
 
 
 def restored(seconds: float) -> Injection:

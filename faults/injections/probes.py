@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -15,8 +15,11 @@ from grpc import StatusCode
 from clients.base import completed
 from clients.channel import SERVER_NAME
 from clients.credentials import Credentials
+from clients.identity import Identity
+from faults.injections.days import OPERATOR
 from faults.injections.stage import NotInjected, Stage
 from faults.load.cast import TERMINAL
+from faults.mesh import SUBSYSTEMS
 from ronghe.case.v1.case_service_pb2 import GetCaseRequest
 from ronghe.case.v1.case_service_pb2_grpc import CaseServiceStub
 from ronghe.intake.v1.intake_service_pb2 import RequestWithdrawalRequest
@@ -35,6 +38,8 @@ Call = Callable[[], Awaitable[object]]
 class Probe:
     """Answers by their code."""
 
+    where: str
+    """The subsystem that is asked."""
     codes: Counter[StatusCode] = field(default_factory=Counter)
     slowest: float = 0.0
 
@@ -54,36 +59,37 @@ class Probe:
         """Raises NotInjected unless callers were told in time, and nothing else but that or the truth."""
         others = {code.name: count for code, count in self.codes.items() if code not in (*SAYS_SO, *WHOLE)}
         if others:
-            raise NotInjected(f"callers got {others}")
+            raise NotInjected(f"callers of {self.where} got {others}")
         if not reads_go_on and not any(self.codes[code] for code in SAYS_SO):
-            raise NotInjected("no caller noticed anything")
+            raise NotInjected(f"no caller of {self.where} noticed anything")
 
 
 @asynccontextmanager
 async def probed(stage: Stage, *, reads: bool = True) -> AsyncIterator[None]:
-    """While the block lasts intake is asked to read and to write, by calls that nobody repeats."""
-    reading, writing = Probe(), Probe()
-    async with _channel(stage) as channel:
-        stub, intake = _stubs(channel)
+    """While the block lasts intake is asked to read and to write, the others to read, by calls that nobody repeats.
 
-        def read() -> Awaitable[object]:
-            return stub.GetCase(GetCaseRequest(case_id=str(uuid4())), timeout=DEADLINE_SECONDS)  # type: ignore[no-any-return]
-
-        def write() -> Awaitable[object]:
-            request = RequestWithdrawalRequest(case_id=str(uuid4()), reason="不再需要")
-            request.actor.applicant.level, request.actor.applicant.method = 3, "face"
-            return intake.RequestWithdrawal(completed(request), timeout=DEADLINE_SECONDS)  # type: ignore[no-any-return]
-
-        asking = [asyncio.create_task(each.ask(call)) for each, call in ((reading, read), (writing, write))]
+    Where `reads` is set intake's reads must not go on; of the others only that they are answered in time is looked at.
+    """
+    reading, writing = Probe("intake"), Probe("intake")
+    elsewhere = [Probe(name) for name in SUBSYSTEMS if name != "intake"]
+    async with AsyncExitStack() as stack:
+        intake = await stack.enter_async_context(_channel(stage, "intake", TERMINAL))
+        asked = [(reading, _read(intake)), (writing, _write(intake))]
+        for probe in elsewhere:
+            channel = await stack.enter_async_context(_channel(stage, probe.where, OPERATOR))
+            asked.append((probe, _read(channel)))
+        asking = [asyncio.create_task(probe.ask(call)) for probe, call in asked]
         try:
             yield
         finally:
             for task in asking:
                 task.cancel()
             await asyncio.gather(*asking, return_exceptions=True)
-    _note(stage.figures, reading, writing)
+    _note(stage.figures, reading, writing, *elsewhere)
     reading.check(reads_go_on=not reads)
     writing.check(reads_go_on=False)
+    for probe in elsewhere:
+        probe.check(reads_go_on=True)
 
 
 def _note(figures: dict[str, float], *probes: Probe) -> None:
@@ -91,13 +97,27 @@ def _note(figures: dict[str, float], *probes: Probe) -> None:
     figures["slowest answer during an outage"] = max(slowest, figures.get("slowest answer during an outage", 0.0))
 
 
-def _stubs(channel: grpc.aio.Channel) -> tuple[Any, Any]:
-    return CaseServiceStub(channel), IntakeServiceStub(channel)
+def _read(channel: grpc.aio.Channel) -> Call:
+    """For a case that there is not."""
+    stub: Any = CaseServiceStub(channel)
+    return lambda: stub.GetCase(GetCaseRequest(case_id=str(uuid4())), timeout=DEADLINE_SECONDS)
 
 
-def _channel(stage: Stage) -> grpc.aio.Channel:
+def _write(channel: grpc.aio.Channel) -> Call:
+    """As above."""
+    stub: Any = IntakeServiceStub(channel)
+
+    def call() -> Awaitable[object]:
+        request = RequestWithdrawalRequest(case_id=str(uuid4()), reason="不再需要")
+        request.actor.applicant.level, request.actor.applicant.method = 3, "face"
+        return stub.RequestWithdrawal(completed(request), timeout=DEADLINE_SECONDS)  # type: ignore[no-any-return]
+
+    return call
+
+
+def _channel(stage: Stage, subsystem: str, party: Identity) -> grpc.aio.Channel:
     """Nothing is sent twice."""
-    credentials = Credentials.load(stage.mesh.data / "pki", TERMINAL)
+    credentials = Credentials.load(stage.mesh.data / "pki", party)
     tls = grpc.ssl_channel_credentials(credentials.ca, credentials.key, credentials.certificate)
     options = [("grpc.ssl_target_name_override", SERVER_NAME), ("grpc.enable_retries", 0)]
-    return grpc.aio.secure_channel(stage.mesh.addresses["intake"], tls, options=options)
+    return grpc.aio.secure_channel(stage.mesh.addresses[subsystem], tls, options=options)

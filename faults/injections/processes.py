@@ -5,6 +5,7 @@ import signal
 from collections.abc import Mapping
 
 from faults.injections.days import days_pass, status_of
+from faults.injections.migrations import is_migrated, put_back
 from faults.injections.stage import Injection, Stage, until
 from faults.mesh import SUBSYSTEMS
 
@@ -24,7 +25,7 @@ POINTS: Mapping[str, tuple[str, ...]] = {
 }
 """Crash point -> the subsystems that pass it."""
 DAYS, TIMERS_SECONDS = 5, 3.0
-AT_START = ("during-migration",)
+AT_START = "during-migration"
 MOST_PASSES = 12
 
 
@@ -56,15 +57,26 @@ def stopped(name: str, seconds: float) -> Injection:
 
 def crashed(point: str, name: str) -> Injection:
     """A process dies at a named point, at a pass that chance names: it learns of it at its start, so it dies twice."""
+    return _crashed_in_migration(name) if point == AT_START else _crashed(point, name)
+
+
+def _crashed_in_migration(name: str) -> Injection:
+    """There is something to migrate: it dies before that is committed, and does all of it when it starts again."""
 
     async def inject(stage: Stage) -> None:
+        database = stage.mesh.database(name)
+        mark = await asyncio.to_thread(put_back, database)
+        await _crashed(AT_START, name)(stage)
+        await until(lambda: is_migrated(database, mark), FUSE_SECONDS, f"{name} is not migrated")
+
+    return inject
+
+
+def _crashed(point: str, name: str) -> Injection:
+    async def inject(stage: Stage) -> None:
         fuse = stage.crashes / f"{name}-01"
-        passes = (
-            1
-            if point in AT_START or point in ("timer-due", "during-shutdown")
-            else stage.chance.randint(1, MOST_PASSES)
-        )
-        fuse.write_text(f"{point}:{passes}")
+        once = point in (AT_START, "timer-due", "during-shutdown")
+        fuse.write_text(f"{point}:{1 if once else stage.chance.randint(1, MOST_PASSES)}")
         passed = fuse.with_suffix(".passed")
         try:
             await killed(name)(stage)

@@ -13,7 +13,7 @@ import grpc
 from google.protobuf.duration_pb2 import Duration
 
 from clients.base import completed
-from clients.channel import open_channel
+from clients.channel import SERVER_NAME, open_channel
 from clients.credentials import Credentials
 from clients.department import DepartmentClient
 from clients.identity import Identity
@@ -27,16 +27,27 @@ from faults.load.parties import Receiver
 from faults.mesh import SUBSYSTEMS
 from faults.processes import memory_of
 from faults.proxy import proxies
+from ronghe.catalog.v1.catalog_service_pb2 import ListServiceItemsRequest
 from ronghe.department.v1 import department_service_pb2 as department
 from ronghe.inbox.v1 import inbox_service_pb2 as inbox
 from ronghe.intake.v1 import intake_service_pb2 as intake
+from ronghe.party.v1.party_pb2 import FormValue
 
 OPEN = "/ronghe.inbox.v1.InboxService/OpenInbox"
 SUBMIT_MANY = "/ronghe.intake.v1.IntakeService/SubmitApplications"
 EXECUTE_MANY = "/ronghe.department.v1.DepartmentService/ExecuteCommands"
+LIST_ITEMS = "/ronghe.catalog.v1.CatalogService/ListServiceItems"
 CASES = 5
 """Wait for each hostile receiver."""
 CREDIT = 100
+WINDOW_BYTES = 1024
+"""Of an answer that is not read so much is taken, and no more."""
+TOGETHER = 20
+"""Items in each of CASES messages of a bulk stream: answers of 150 KiB, more than the server can send unread."""
+EACH_SECONDS = 0.01
+"""Slow readers come one after another."""
+MOST_GROWTH = 256 * 1024 * 1024
+"""Bytes by which a process may grow for slow readers."""
 PAUSE_SECONDS = 0.1
 """Ten times a second."""
 END_SECONDS = 60.0
@@ -52,6 +63,8 @@ Conduct = Callable[[Say, Answers], Awaitable[None]]
 
 
 # --- how a receiver may behave ---
+ENDED = (grpc.aio.AioRpcError, grpc.aio.BaseError, asyncio.InvalidStateError)
+"""What writing to a call meets that is over."""
 
 
 async def never_acknowledges(say: Say, answers: Answers) -> None:
@@ -119,7 +132,7 @@ async def _misbehave(stage: Stage, name: str, seconds: float) -> None:
         try:
             async with asyncio.timeout(END_SECONDS):
                 await asyncio.gather(*cases)
-                while _unacknowledged(stage, desk.organ):  # noqa: ASYNC110 - it is looked at from outside
+                while unacknowledged(stage, desk.organ):  # noqa: ASYNC110 - it is looked at from outside
                     await asyncio.sleep(PAUSE_SECONDS)
         except TimeoutError as error:
             raise NotInjected(f"an organ that {name}: its cases do not end afterwards") from error
@@ -128,7 +141,7 @@ async def _misbehave(stage: Stage, name: str, seconds: float) -> None:
             await asyncio.gather(listening, return_exceptions=True)
 
 
-def _unacknowledged(stage: Stage, party: Identity) -> int:
+def unacknowledged(stage: Stage, party: Identity) -> int:
     """Items that wait in the inbox."""
     statement = "SELECT count(*) FROM inbox WHERE receiver = ? AND acknowledged_at IS NULL"
     with closing(sqlite3.connect(f"file:{stage.mesh.database('department')}?mode=ro", uri=True, timeout=30)) as found:
@@ -154,7 +167,7 @@ async def _session(channel: grpc.aio.Channel, conduct: Conduct) -> None:
     try:
         await call.write(inbox.OpenInboxRequest(open=inbox.OpenInboxRequest.Open(credit=CREDIT)))
         await conduct(call.write, call)
-    except (grpc.aio.AioRpcError, grpc.aio.BaseError, asyncio.InvalidStateError):
+    except ENDED:
         return
     finally:
         call.cancel()
@@ -172,68 +185,96 @@ def _channel(stage: Stage, subsystem: str, party: Identity) -> grpc.aio.Channel:
 
 
 def slow_readers(count: int, seconds: float) -> Injection:
-    """So many open streams of every kind; none is read. Memory must stay bounded, and the load must not notice."""
+    """So many open calls of every kind; none is read. Memory must stay bounded, and the load must not notice."""
 
     async def inject(stage: Stage) -> None:
         sizes = {name: memory_of(stage.mesh.pid(name)) for name in SUBSYSTEMS}
         async with _undisturbed(stage, "slow readers"), AsyncExitStack() as stack:
             calls = []
             for subsystem, party, kind, number in _readers(stage, count):
-                channel = await stack.enter_async_context(_channel(stage, subsystem, party))
-                opened = [_unread(channel, kind) for _ in range(number)]
-                calls += opened
-                await asyncio.gather(*(_write(call, kind) for call in opened))
+                credentials = Credentials.load(stage.mesh.data / "pki", party)
+                channel = slow_channel(stage.mesh.addresses[subsystem], credentials)
+                await stack.enter_async_context(channel)
+                for _ in range(number):
+                    calls.append(unread(channel, kind))
+                    with suppress(*ENDED):  # counted below: it is not open
+                        await _write(calls[-1], kind)
+                    await asyncio.sleep(EACH_SECONDS)  # what they ask for is not the trouble, but what is not read
             await asyncio.sleep(seconds)
             open_ones = sum(not call.done() for call in calls)
-            for name, size in sizes.items():
-                grown = (memory_of(stage.mesh.pid(name)) - size) / 2**20
-                stage.figures[f"slow readers: {name} grew by MiB"] = round(grown, 1)
-            stage.figures["slow readers"] = open_ones
+            grown = {name: (memory_of(stage.mesh.pid(name)) - size) / 2**20 for name, size in sizes.items()}
             for call in calls:
                 call.cancel()
+        stage.figures |= {f"slow readers: {name} grew by MiB": round(size, 1) for name, size in grown.items()}
+        stage.figures["slow readers"] = open_ones
         if open_ones < count:
-            raise NotInjected(f"{open_ones} of {count} streams stayed open")
+            raise NotInjected(f"{open_ones} of {count} calls stayed open: somebody read what was sent, or was refused")
+        fat = [f"{name} grew by {size:.0f} MiB" for name, size in grown.items() if size > MOST_GROWTH / 2**20]
+        if fat:
+            raise NotInjected(f"{', '.join(fat)} for readers that do not read")
 
     return inject
 
 
 def _readers(stage: Stage, count: int) -> list[tuple[str, Identity, str, int]]:
-    """(subsystem, party, method, streams): inboxes of those who have no part; the rest are bulk streams."""
+    """(subsystem, party, method, calls): inboxes of those who have no part, long lists, and bulk streams."""
     cast: Any = stage.load.cast
     idle = [
         (subsystem, Identity(kind, path.stem), OPEN, 1)
         for subsystem, kind, busy in (("department", "organ", cast.organs), ("governance", "center", cast.centers))
         for path in sorted((stage.mesh.data / "pki" / kind).glob("*.pem"))
         if path.stem not in busy and path.stem not in {desk.lead for _, desk in KINDS.values()}
-    ][: count // 2]
-    rest = count - len(idle)
-    organ = DESKS[0].organ
-    return [*idle, ("intake", TERMINAL, SUBMIT_MANY, rest // 2), ("department", organ, EXECUTE_MANY, rest - rest // 2)]
+    ][: count // 4]
+    organ, bulk = DESKS[0].organ, count // 10
+    rest = count - len(idle) - 2 * bulk
+    return [
+        *idle,
+        ("intake", TERMINAL, LIST_ITEMS, rest // 2),
+        ("department", organ, LIST_ITEMS, rest - rest // 2),
+        ("intake", TERMINAL, SUBMIT_MANY, bulk),
+        ("department", organ, EXECUTE_MANY, bulk),
+    ]
 
 
-def _unread(channel: grpc.aio.Channel, kind: str) -> Any:
+def slow_channel(address: str, credentials: Credentials) -> grpc.aio.Channel:
+    """One that takes next to nothing of an answer that is not read: what was sent waits where it came from."""
+    tls = grpc.ssl_channel_credentials(credentials.ca, credentials.key, credentials.certificate)
+    options = [
+        ("grpc.ssl_target_name_override", SERVER_NAME),
+        ("grpc.http2.lookahead_bytes", WINDOW_BYTES),
+        ("grpc.http2.bdp_probe", 0),  # else the library takes ever more
+    ]
+    return grpc.aio.secure_channel(address, tls, options=options)
+
+
+def unread(channel: grpc.aio.Channel, kind: str) -> Any:
+    """A call whose answers nobody asks for."""
+    if kind == LIST_ITEMS:
+        listing: Any = channel.unary_stream(kind)
+        return listing(ListServiceItemsRequest(page_size=500).SerializeToString())
     method: Any = channel.stream_stream(kind)
     return method()
 
 
 async def _write(call: Any, kind: str) -> None:
-    """The opening of an inbox, or a few requests that are refused: their answers wait."""
+    """The opening of an inbox, or requests that are refused at length: their answers wait."""
     if kind == OPEN:
         body = inbox.OpenInboxRequest(open=inbox.OpenInboxRequest.Open(credit=CREDIT)).SerializeToString()
         await call.write(body)
-        return
-    for _ in range(CASES):
-        await call.write(_INVALID[kind])
+    elif kind in INVALID:
+        for _ in range(CASES):
+            await call.write(INVALID[kind])
 
 
-_INVALID = {
-    SUBMIT_MANY: intake.SubmitApplicationsRequest(
-        application=intake.SubmitApplicationRequest(item_code="?")
-    ).SerializeToString(),
-    EXECUTE_MANY: department.ExecuteCommandsRequest(
-        close_case=department.CloseCaseRequest(case_id="?")
-    ).SerializeToString(),
+_APPLICATION = intake.SubmitApplicationRequest(form=[FormValue(name="\0")] * 20)
+_COMMAND = department.ExecuteCommandsRequest.Command(
+    decide_application=department.DecideApplicationRequest(basis=["\0"] * 20)
+)
+INVALID = {
+    SUBMIT_MANY: intake.SubmitApplicationsRequest(applications=[_APPLICATION] * TOGETHER).SerializeToString(),
+    EXECUTE_MANY: department.ExecuteCommandsRequest(commands=[_COMMAND] * TOGETHER).SerializeToString(),
 }
+"""Nothing can be accepted of it; each item is answered with a list of what is wrong."""
 
 
 # --- callers that vanish ---
@@ -246,17 +287,18 @@ def vanishing(streams: int, requests: int) -> Injection:
         chance, load = Random(stage.chance.random()), stage.load
         for _ in range(streams):
             cases = [Case(next(load.extra), chance.choice(DESKS), load.cast) for _ in range(requests)]
-            for case in cases:
-                case.request = marked(completed(case.application()))
-                await load.cast.caller.note(TERMINAL, case.request)
-            await _vanish(stage, cases, chance)
+            asked = [marked(completed(case.application())) for case in cases]
+            for case, request in zip(cases, asked, strict=True):
+                case.request = request
+                await load.cast.caller.note(TERMINAL, request)
+            await _vanish(stage, asked, chance)
             for case in cases:
                 load.begin(case, chance.choice((granted, denied, refused)))
 
     return inject
 
 
-async def _vanish(stage: Stage, cases: Sequence[Case], chance: Random) -> None:
+async def _vanish(stage: Stage, asked: Sequence[intake.SubmitApplicationRequest], chance: Random) -> None:
     """Send them all; the connection is reset a moment later."""
     target = {"intake": stage.mesh.addresses["intake"]}
     async with proxies(target, chance) as found:
@@ -264,8 +306,8 @@ async def _vanish(stage: Stage, cases: Sequence[Case], chance: Random) -> None:
         async with open_channel(found["intake"].address, credentials) as channel:
             method: Any = channel.stream_stream(SUBMIT_MANY, intake.SubmitApplicationsRequest.SerializeToString)
             call = method()
-            for case in cases:
-                await call.write(intake.SubmitApplicationsRequest(application=case.request))
+            for request in asked:
+                await call.write(intake.SubmitApplicationsRequest(applications=[request]))
             await asyncio.sleep(chance.uniform(0, 0.05))
             found["intake"].reset()
             call.cancel()

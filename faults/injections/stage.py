@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
+from faults.checker.history import Event, Journal
 from faults.load.load import Load
 from faults.mesh import Mesh
 from faults.proxy import Proxy
@@ -29,6 +30,10 @@ class Stage:
     """Ids of events that are poison."""
     topics: int = 1
     """How many topics there have been."""
+    lost: list[Journal] = field(default_factory=list)
+    """What databases were when they were lost."""
+    unsent: list[Event] = field(default_factory=list)
+    """What stood nowhere else then."""
     figures: dict[str, float] = field(default_factory=dict)
     """What was measured, by name; they stand in the report."""
 
@@ -68,6 +73,8 @@ class Scene:
     """Given whether it shall be quick: the faults in their order. None: the scene has no part in that."""
     rate: float = 20.0
     """Cases a second."""
+    alone: bool = False
+    """It measures what the machine can do, or takes all of it: no other scene is played beside it."""
 
 
 async def until(holds: Callable[[], bool], seconds: float, what: str) -> None:

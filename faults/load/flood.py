@@ -107,11 +107,11 @@ class Flood:
         writing = asyncio.create_task(self._write(call, part, rate))
         try:
             async for body in call:
-                answer = pb.SubmitApplicationsResponse.FromString(body)
-                if answer.HasField("accepted"):
-                    self._accepted(answer.request_id, answer.accepted.SerializeToString())
-                else:
-                    self._failed(answer.request_id, error_of_status(answer.failed))
+                for answer in pb.SubmitApplicationsResponse.FromString(body).results:
+                    if answer.HasField("accepted"):
+                        self._accepted(answer.request_id, answer.accepted.SerializeToString())
+                    else:
+                        self._failed(answer.request_id, error_of_status(answer.failed))
         except grpc.aio.AioRpcError as error:
             self.outcome.others[f"stream: {error.code().name} {error.details()}"] += 1
         await writing
@@ -123,7 +123,7 @@ class Flood:
             if time.monotonic() > end:
                 break
             item = pb.SubmitApplicationsRequest()
-            item.application.ParseFromString(part[number][1])
+            item.applications.add().ParseFromString(part[number][1])
             await call.write(item.SerializeToString())
             self.outcome.offered += 1
         await call.done_writing()

@@ -53,6 +53,7 @@ class Load:
         started = time.monotonic()
         for number, course in zip(count(), cycle(courses), strict=False):
             await asyncio.sleep(max(0.0, started + number / rate - time.monotonic()))
+            started += await self.cast.caller.may_begin()
             self._begin(number, course)
 
     async def settle(self, seconds: float) -> None:

@@ -46,6 +46,7 @@ class Receiver:
             "kind": "given",
             "subsystem": self.subsystem,
             "receiver": str(self.party),
+            "epoch": item.epoch,
             "sequence": item.sequence,
             "event": base64.b64encode(item.event.SerializeToString()).decode(),
         }

@@ -1,16 +1,31 @@
-"""All scenes, in the order in which they are played."""
+"""All scenes, in the order in which they are begun: the longest first, those that are alone after the others."""
 
-from faults.scenes import clock, cluster, database, fuzz, network, overload, replicas, single, soak, versions
+from faults.scenes import (
+    clock,
+    cluster,
+    database,
+    fuzz,
+    network,
+    overload,
+    replicas,
+    restore,
+    single,
+    soak,
+    tampering,
+    versions,
+)
 
 SCENES = (
     single.SCENE,
-    cluster.SCENE,
-    network.SCENE,
-    clock.SCENE,
-    versions.SCENE,
     replicas.SCENE,
+    network.SCENE,
+    cluster.SCENE,
+    clock.SCENE,
     database.POSTGRESQL,
     database.SQLITE,
+    versions.SCENE,
+    restore.SCENE,
+    tampering.SCENE,
     overload.SCENE,
 )
 """The campaign."""

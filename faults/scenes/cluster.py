@@ -24,5 +24,5 @@ def schedule(quick: bool, chance: Random) -> Sequence[Fault]:
     return faults
 
 
-SCENE = Scene("cluster", clustered, schedule, rate=8.0)
+SCENE = Scene("cluster", clustered, schedule, rate=8.0, alone=True)
 """Three brokers."""

@@ -17,4 +17,4 @@ def schedule(quick: bool, chance: Random) -> Sequence[Fault]:
     return [Fault(f"{requests:,} hostile requests", fuzzed(requests), measured=True, seconds=HOURS * 3600)]
 
 
-SCENE = Scene("fuzz", single, schedule, rate=2.0)
+SCENE = Scene("fuzz", single, schedule, rate=2.0, alone=True)

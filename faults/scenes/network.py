@@ -24,7 +24,6 @@ VANISHING = 20
 """Streams whose callers vanish,"""
 REQUESTS = 10
 """with so many requests on each."""
-BRIEF_SECONDS, BRIEF_VANISHING = 2.0, 3
 LINKS: Mapping[str, str] = {
     "intake": "intake, for the center",
     "governance": "the center, for intake",
@@ -61,14 +60,4 @@ def _seconds(network: Network) -> float:
     return SILENCE_SECONDS if network in (Network.BLACK_HOLE, Network.HALF_OPEN) else NETWORK_SECONDS
 
 
-def brief() -> Sequence[Fault]:
-    """What the quick campaign has of it, in another scene's mesh."""
-    return [
-        Fault("hostile receivers of every kind", hostile([*KINDS], BRIEF_SECONDS), measured=True),
-        Fault("callers vanish in the middle", vanishing(BRIEF_VANISHING, REQUESTS), measured=True),
-        Fault("every request several times at once", requests_copied(BRIEF_SECONDS)),
-        Fault("every record twice", records_doubled(BRIEF_SECONDS), measured=True),
-    ]
-
-
-SCENE = Scene("network", proxied, schedule)
+SCENE = Scene("network", proxied, schedule, rate=8.0)

@@ -36,9 +36,9 @@ def schedule(quick: bool, chance: Random) -> Sequence[Fault]:
 @asynccontextmanager
 async def _mesh(folder: Path, port_base: int, environment: Mapping[str, str]) -> AsyncIterator[Mesh]:
     """With an intake system of the flood's own."""
-    intakes = {"RONGHE_MESH_INTAKES": json.dumps([INTAKE.id, PARTY])}
+    intakes = {"RONGHE_MESH_INTAKES": json.dumps({INTAKE.id: INTAKE.id, PARTY: PARTY})}
     async with single(folder, port_base, {**environment, **intakes}) as mesh:
         yield mesh
 
 
-SCENE = Scene("overload", _mesh, schedule, rate=4.0)
+SCENE = Scene("overload", _mesh, schedule, rate=4.0, alone=True)

@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from random import Random
 
+from faults.injections.duplicates import requests_copied
 from faults.injections.replicas import coming_and_going, killed_replica, paused_replica, rolling_restart, two_relays
 from faults.injections.stage import Fault, Scene
 from faults.mesh import SUBSYSTEMS
 from faults.meshes.replicas import replicated
 
-GOING_SECONDS, GOING_PAUSE = 120.0, 2.0
+GOING_SECONDS, GOING_PAUSE = 300.0, 2.0
 PAUSE_SECONDS = 60.0
+COPY_SECONDS = 6.0
 
 
 def schedule(quick: bool, chance: Random) -> Sequence[Fault]:
@@ -30,10 +32,12 @@ def schedule(quick: bool, chance: Random) -> Sequence[Fault]:
             f"replicas go and come every {GOING_PAUSE:.0f} s for {GOING_SECONDS:.0f} s",
             coming_and_going(GOING_SECONDS, GOING_PAUSE),
             measured=True,
+            seconds=2 * GOING_SECONDS,
         )
     )
+    faults.append(Fault("every request several times at once", requests_copied(COPY_SECONDS), measured=True))
     chance.shuffle(faults)
     return faults
 
 
-SCENE = Scene("replicas", replicated, schedule, rate=4.0)
+SCENE = Scene("replicas", replicated, schedule, rate=4.0, alone=True)

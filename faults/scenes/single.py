@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations, cycle, islice
 from random import Random
 
 from faults.injections.kafka import (
@@ -33,12 +34,14 @@ from faults.mesh import PROCESSES, SUBSYSTEMS, single
 from faults.proxy import Network
 
 ALONE = "timer-due"
+ACCEPTED_AMID_KILLS = 60.0
+"""Seconds within which intake takes an application in though it is killed again and again."""
 LONG = "FULL"
 """Environment variable: 1 lets Kafka hang for ten minutes as well."""
 
 
-QUICK_KAFKA = 3
-"""Of what happens to Kafka so much by chance: each is waited out."""
+QUICK_KAFKA = 1
+"""Of what happens to Kafka so much by chance: it is waited out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,8 @@ class Amount:
     """How much of each."""
 
     kills: int
+    at_once: int
+    """So many processes die at one kill: any beside any other."""
     measured: int
     """Of so many kills one is waited out."""
     crashes: int
@@ -68,6 +73,7 @@ class Amount:
 
 QUICK = Amount(
     kills=4,
+    at_once=1,
     measured=4,
     crashes=1,
     hangs=((5, 0),),
@@ -79,8 +85,9 @@ QUICK = Amount(
     others=0,
 )
 FULL = Amount(
-    kills=120,
-    measured=20,
+    kills=60,
+    at_once=2,
+    measured=10,
     crashes=10,
     hangs=((10, 4), (60, 20), (180, 60)),
     down=10,
@@ -107,10 +114,10 @@ def schedule(quick: bool, chance: Random) -> Sequence[Fault]:
 
 
 def _kills(amount: Amount) -> Sequence[Fault]:
+    together = islice(cycle(combinations(PROCESSES, amount.at_once)), amount.kills)
     return [
-        Fault(f"kill -9 {name}", killed(name), measured=number % amount.measured == 0)
-        for number in range(amount.kills)
-        for name in [PROCESSES[number % len(PROCESSES)]]
+        Fault(f"kill -9 {' and '.join(names)}", beside(*map(killed, names)), measured=number % amount.measured == 0)
+        for number, names in enumerate(together)
     ]
 
 
@@ -167,7 +174,7 @@ def _hang(seconds: float, kills: int, chance: Random) -> Fault:
     if not kills:
         return Fault(name, kafka_hangs(seconds), measured=True, seconds=seconds + 120)
     victims = one_after_another(*(killed(chance.choice(SUBSYSTEMS)) for _ in range(kills)))
-    injection = beside(kafka_hangs(seconds), victims)
+    injection = beside(kafka_hangs(seconds, ACCEPTED_AMID_KILLS), victims)
     return Fault(f"{name}, {kills} x kill -9 meanwhile", injection, measured=True, seconds=seconds + 300)
 
 

@@ -16,4 +16,4 @@ def schedule(quick: bool, chance: Random) -> Sequence[Fault]:
     return [Fault(f"{seconds:.0f} s of work", soaked(seconds), measured=True, seconds=seconds + 60)]
 
 
-SCENE = Scene("soak", single, schedule)
+SCENE = Scene("soak", single, schedule, alone=True)

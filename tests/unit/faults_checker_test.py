@@ -5,12 +5,24 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+from google.protobuf.message import Message
 
 import faults.checker
+from faults.checker import chains, connected, once
 from faults.checker.check import check
-from faults.checker.mutations import MUTATIONS, Mutation, blind_spots, rechained
+from faults.checker.history import Event, History, InboxRow, Kind, TopicRecord
+from faults.checker.mutations import (
+    MUTATIONS,
+    Mutation,
+    a_request_with_two_effects,
+    an_acknowledged_request_without_effect,
+    blind_spots,
+    rechained,
+)
 from faults.checker.sample import sample
-from tests.unit.faults_history import true_history
+from ronghe.event.v1 import event_pb2 as event
+from ronghe.event.v1.event_pb2 import JournalHead
+from tests.unit.faults_history import COLLABORATION, TASK, true_history
 
 FOLDER = Path(faults.checker.__path__[0])
 MAY_IMPORT = ("faults.checker", "ronghe", "google.protobuf", "confluent_kafka")
@@ -55,6 +67,140 @@ def test_a_sample_of_a_long_history_is_a_true_history_itself() -> None:
     assert list(blind_spots(found)) == []
 
 
+def with_head(history: History) -> History:
+    """Intake has signed its last row; all hold that."""
+    last = history.journals["intake"].rows[-1]
+    fact = JournalHead(epoch=1, position=last.position, hash=last.hash)
+    head = Event(
+        id=str(UUID(int=7)), origin="intake-01", case_id=str(UUID(int=8)), stream="journal/intake-01", version=1,
+        causes=(), type=fact.DESCRIPTOR.full_name, recorded_at=1, body=fact.SerializeToString(),
+    )  # fmt: skip
+    journals, topic = dict(history.journals), [*history.topic, TopicRecord(3, 0, head.case_id, head)]
+    for name, journal in history.journals.items():
+        rows = rechained([*journal.rows, replace(journal.rows[-1], event=head)])
+        end = (rows[-1].position, rows[-1].hash)
+        journals[name] = replace(journal, rows=rows, head=end, published=journal.published and end[0])
+    told = InboxRow("service/governance-01", 1, journals["intake"].head[0], head.case_id, is_acknowledged=True)
+    inbox = [row for row in journals["intake"].inbox if row.receiver != told.receiver]
+    others = [row for row in journals["intake"].inbox if row.receiver == told.receiver]
+    told = replace(told, sequence=len(others) + 1)
+    lasts = {**journals["intake"].last_sequences, told.receiver: told.sequence}
+    journals["intake"] = replace(journals["intake"], inbox=[*inbox, *others, told], last_sequences=lasts)
+    return replace(history, journals=journals, topic=topic)
+
+
+def test_a_journal_computed_anew_is_given_away_by_a_head() -> None:
+    history = with_head(true_history())
+    assert check(history) == []
+
+    intake = history.journals["intake"]
+    first, *rest = intake.rows
+    rows = rechained([replace(first, taken_at=first.taken_at + 1), *rest])
+    anew = replace(intake, rows=rows, head=(rows[-1].position, rows[-1].hash))
+    found = check(replace(history, journals={**history.journals, "intake": anew}))
+
+    assert {problem.kind for problem in found} == {Kind.ALTERED}
+    assert check(sample(history, 500)) == []
+
+
+@pytest.mark.parametrize(("epoch", "kinds"), [(1, {Kind.ALTERED}), (2, set())], ids=["rewritten", "restored"])
+def test_a_head_of_a_row_that_a_later_epoch_replaced_is_excused(epoch: int, kinds: set[Kind]) -> None:
+    history = with_head(true_history())
+    intake = history.journals["intake"]
+    named = next(row.event.fact.position for row in intake.rows if row.event.is_head)
+    kept, lost = intake.rows[: named - 1], intake.rows[named - 1 :]
+    rows = rechained([*kept, *(replace(row, epoch=epoch, taken_at=row.taken_at + 1) for row in lost)])
+    anew = replace(intake, rows=rows, head=(rows[-1].position, rows[-1].hash))
+    found = chains.check(replace(history, journals={**history.journals, "intake": anew}))
+    assert {problem.kind for problem in found} == kinds
+
+
+def test_a_journal_that_grows_unsigned_is_found() -> None:
+    history = with_head(true_history())
+    intake = history.journals["intake"]
+    rows = rechained([*intake.rows, replace(intake.rows[0], event=replace(intake.rows[0].event, id=str(UUID(int=9))))])
+    longer = replace(intake, rows=rows, head=(rows[-1].position, rows[-1].hash))
+
+    found = check(replace(history, journals={**history.journals, "intake": longer}))
+
+    assert f"no head names row {len(rows)}" in {problem.what for problem in found}
+
+
+def test_a_journal_without_heads_is_found_where_everything_is_known() -> None:
+    history = true_history()
+
+    found = check(replace(history, whole=True))
+
+    assert {problem.kind for problem in found} == {Kind.STUCK}
+    assert {problem.where for problem in found} == {*history.journals}
+    assert check(sample(replace(history, whole=True), 1)) == []
+
+
+def test_a_view_of_a_case_that_nobody_submitted_is_invented() -> None:
+    history = true_history()
+    journal = history.journals["governance"]
+    opened = replace(journal, cases={**journal.cases, str(UUID(int=2)): next(iter(journal.cases.values()))})
+
+    found = check(replace(history, journals={**history.journals, "governance": opened}))
+
+    assert [(problem.kind, problem.where) for problem in found] == [(Kind.INVENTED, "governance")]
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "is_set_aside", "kinds"),
+    [
+        ("Decided", b"", True, set()),
+        ("Decided", b"", False, {Kind.LOST}),
+        ("Submitted", b"\xff", False, {Kind.LOST}),
+        ("Submitted", b"", False, set()),
+        ("Levitated", b"", False, set()),
+    ],
+    ids=["set aside", "passed over", "not to be read", "submitted to nobody", "of an unknown type"],
+)
+def test_poison_is_set_aside_by_whom_it_concerns(name: str, body: bytes, is_set_aside: bool, kinds: set[Kind]) -> None:
+    history = true_history()
+    forged = replace(history.topic[0].event, id="no uuid", origin="x-9", type=f"ronghe.event.v1.{name}", body=body)
+    topic = [*history.topic, TopicRecord(0, len(history.topic), forged.case_id, forged)]
+    governance = replace(history.journals["governance"], letters=[("no uuid", forged.case_id)] if is_set_aside else [])
+    journals = {**history.journals, "governance": governance}
+
+    found = check(replace(history, topic=topic, journals=journals, poison=frozenset({"no uuid"})))
+
+    assert {problem.kind for problem in found} == kinds
+
+
+@pytest.mark.parametrize(("name", "kinds"), [("Decided", {Kind.INVENTED}), ("Levitated", set())])
+def test_poison_stands_in_no_journal_unless_its_type_is_unknown(name: str, kinds: set[Kind]) -> None:
+    history = true_history()
+    journal = history.journals["department"]
+    forged = replace(journal.rows[0].event, id=str(UUID(int=3)), origin="x-9", type=f"ronghe.event.v1.{name}")
+    rows = rechained([*journal.rows, replace(journal.rows[-1], event=forged)])
+    longer = replace(journal, rows=rows, head=(rows[-1].position, rows[-1].hash), published=rows[-1].position)
+
+    found = check(replace(history, journals={**history.journals, "department": longer}, poison=frozenset({forged.id})))
+
+    assert {problem.kind for problem in found} == kinds
+
+
+def test_a_trace_has_the_submission_as_its_one_root() -> None:
+    history = true_history()
+    (root,) = history.spans
+    stranger = replace(root, id="00000000000000aa")
+
+    assert [problem.what for problem in check(replace(history, spans=[stranger]))] == ["2 roots"]
+    assert check(replace(history, spans=())) == []
+
+
+def test_a_trace_without_a_submission_has_no_root() -> None:
+    history = true_history()
+    intake = history.journals["intake"]
+    without = replace(intake, rows=[row for row in intake.rows if row.event.name != "Submitted"])
+
+    found = connected.check(replace(history, journals={**history.journals, "intake": without}, spans=()))
+
+    assert "0 roots" in {problem.what for problem in found}
+
+
 def test_an_unacknowledged_request_may_have_one_effect_or_none() -> None:
     history = true_history()
     silent = [replace(request, answers=[]) for request in history.requests]
@@ -88,3 +234,77 @@ def _imports(path: Path) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield node.module
+
+
+def test_what_had_not_left_a_lost_database_is_named_and_excuses_nothing_else() -> None:
+    history = true_history()
+    decided = next(row for row in history.journals["department"].rows if row.event.name == "Decided")
+    without = an_acknowledged_request_without_effect(history)
+
+    found = check(replace(without, unsent={decided.event.id: decided.event}))
+
+    assert Kind.LOST in {problem.kind for problem in check(without) if problem.where == "requests"}
+    assert [problem.where for problem in found if problem.kind is Kind.UNSENT] == [decided.event.origin]
+    assert not [problem for problem in found if problem.where == "requests"]
+    again = [replace(request, again=True) for request in without.requests]
+    asked_again = check(replace(without, requests=again, unsent={decided.event.id: decided.event}))
+    assert [problem.kind for problem in asked_again if problem.where == "requests"] == [Kind.LOST]
+    accepted = next(row for row in history.journals["department"].rows if row.event.name == "Accepted")
+    other = check(replace(without, unsent={accepted.event.id: accepted.event}))
+    assert Kind.LOST in {problem.kind for problem in other if problem.where == "requests"}
+
+
+def test_a_request_with_two_effects_is_doubled_also_where_the_first_had_not_left() -> None:
+    twice = a_request_with_two_effects(true_history())
+    accepted = next(row.event for row in twice.journals["department"].rows if row.event.name == "Accepted")
+
+    found = check(replace(twice, unsent={accepted.id: accepted}))
+
+    assert Kind.DOUBLED in {problem.kind for problem in found if problem.where == "requests"}
+
+
+def test_a_delivery_counts_by_the_epoch_of_its_inbox() -> None:
+    """In a lost database another item may have had the sequence."""
+    history = true_history()
+    first = history.deliveries[0]
+    journal = history.journals[first.subsystem]
+    lost = replace(journal, epoch=1)
+    history = replace(history, journals={**history.journals, first.subsystem: replace(journal, epoch=2)}, lost=[lost])
+    now = [replace(each, epoch=2) if each.subsystem == first.subsystem else each for each in history.deliveries]
+
+    assert check(replace(history, deliveries=[*history.deliveries, *now])) == []
+    wrong = replace(first, event=history.deliveries[-1].event)
+    assert Kind.ALTERED in {problem.kind for problem in check(replace(history, deliveries=[wrong, *now]))}
+
+
+def test_what_was_wrong_before_does_not_count_as_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(history: History) -> History:
+        return history
+
+    monkeypatch.setattr("faults.checker.mutations.MUTATIONS", {nothing: Kind.LOST})
+
+    assert list(blind_spots(an_acknowledged_request_without_effect(true_history()))) == ["nothing"]
+
+
+@pytest.mark.parametrize(
+    ("subsystem", "fact", "kinds"),
+    [
+        ("governance", event.CollaborationConcluded(collaboration_id=COLLABORATION), {Kind.DOUBLED}),
+        ("governance", event.CollaborationRecalled(collaboration_id=COLLABORATION), {Kind.DOUBLED}),
+        ("governance", event.CollaborationConcluded(collaboration_id="another"), set()),
+        ("department", event.OpinionDeemed(task_id=TASK), {Kind.DOUBLED}),
+        ("department", event.TaskSigned(task_id=TASK, assignment=2), set()),
+        ("department", event.StepRecorded(), set()),
+    ],
+    ids=["concluded twice", "ended twice", "another ended", "answered twice", "signed by the next", "another step"],
+)
+def test_a_second_fact_is_doubled_where_there_can_be_one(subsystem: str, fact: Message, kinds: set[Kind]) -> None:
+    history = true_history()
+    journal = history.journals[subsystem]
+    own = next(row.event for row in journal.rows if row.event.origin.startswith(subsystem))
+    second = replace(own, id=str(UUID(int=5)), type=fact.DESCRIPTOR.full_name, body=fact.SerializeToString())
+    longer = replace(journal, rows=[*journal.rows, replace(journal.rows[-1], event=second)])
+
+    found = once.check(replace(history, journals={**history.journals, subsystem: longer}))
+
+    assert {problem.kind for problem in found} == kinds

@@ -1,19 +1,21 @@
 """A true history of one case that asks another organ, made by hand: what the checker must find nothing wrong with."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import count
 from typing import Any
 from uuid import UUID
 
 from google.protobuf.message import Message
 
+from faults.checker.connected import span_id
 from faults.checker.history import Delivery, Event, History, InboxRow, Journal, Request, Row, Span, TopicRecord
 from faults.checker.marks import mark_of
 from faults.checker.mutations import rechained
 from faults.checker.routes import EFFECTS, holders, owner, receivers
 from ronghe.case.v1.case_pb2 import Application, Case
 from ronghe.catalog.v1.catalog_pb2 import Collaborator, Organ, ServiceItem
-from ronghe.collaboration.v1.collaboration_pb2 import Answer, Brief, Collaboration
+from ronghe.collaboration.v1.collaboration_pb2 import Answer, Brief, Collaboration, Standing
 from ronghe.document.v1.document_pb2 import Document
 from ronghe.event.v1 import event_pb2 as event
 from ronghe.intake.v1.intake_service_pb2 import SubmitApplicationResponse
@@ -46,7 +48,7 @@ def true_history() -> History:
             for row in journal.inbox
             if not row.receiver.startswith("service/")
         ],
-        spans=[Span(UUID(CASE).hex, "00000000000000aa", "", "ronghe.event.v1.Submitted")],
+        spans=[Span(UUID(CASE).hex, span_id(events[0].id, "event"), "", events[0].type)],
     )
 
 
@@ -122,10 +124,14 @@ def _journal(name: str, events: Sequence[Event]) -> Journal:
             if name in holders(each.name)
         ]
     )
-    case = Case(case_id=CASE, documents=[events[0].fact.voucher])
+    case, collaborations = Case(case_id=CASE, documents=[events[0].fact.voucher]), {}
+    if name != "intake":
+        case.collaborations.append(Standing(collaboration_id=COLLABORATION))
+        state = Collaboration.STATE_CONCLUDED
+        collaborations[COLLABORATION] = Collaboration(collaboration_id=COLLABORATION, case_id=CASE, state=state)
     head = (rows[-1].position, rows[-1].hash)
     published = None if name == "intake" else rows[-1].position
-    return Journal(name, rows, head, published=published, cases={CASE: case})
+    return Journal(name, rows, head, published=published, cases={CASE: case}, collaborations=collaborations)
 
 
 def _with_inbox(history: History, journal: Journal) -> Journal:
@@ -135,12 +141,4 @@ def _with_inbox(history: History, journal: Journal) -> Journal:
         for receiver in receivers(history, journal.subsystem, row.event):
             last[receiver] = last.get(receiver, 0) + 1
             inbox.append(InboxRow(receiver, last[receiver], row.position, CASE, is_acknowledged=True))
-    return Journal(
-        journal.subsystem,
-        journal.rows,
-        journal.head,
-        inbox,
-        last,
-        published=journal.published,
-        cases=journal.cases,
-    )
+    return replace(journal, inbox=inbox, last_sequences=last)
