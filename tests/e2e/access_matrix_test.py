@@ -169,7 +169,7 @@ async def _outcome(mesh: Mesh, door: Door, party: Identity | None, cell: Cell, r
 async def _first_answer(door: Door, cell: Cell, body: bytes) -> str:
     """What becomes of the one item of a bulk call."""
     async with aclosing(_answers(door, cell, body)) as answers:
-        answer = await anext(answers)
+        (answer,) = (await anext(answers)).results
     return error_of_status(answer.failed).reason if answer.WhichOneof("result") == "failed" else DONE
 
 

@@ -1,11 +1,33 @@
 import asyncio
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
 
+import pytest
+
+from clients.credentials import CredentialsError
+from clients.demo.desks import find_desks
 from clients.demo.plan import Desk
+from clients.errors import RongheError
 from ronghe.case.v1 import case_pb2
-from tests.e2e.drive import SUBSYSTEMS, Counter, Mesh, assert_journals_are_whole, counter
+from ronghe.operations.v1.operations_service_pb2 import GetBridgeStatusRequest
+from servers.mesh.ports import Ports, free_ports
+from tests.e2e.drive import (
+    OPERATOR,
+    PATIENCE,
+    SUBSYSTEMS,
+    Counter,
+    Mesh,
+    addresses,
+    assert_journals_are_whole,
+    case_at,
+    counter,
+    starting_mesh,
+    until,
+)
 
 OUTAGE_SECONDS = 20.0
 LONGEST_ANSWER = 2.0
@@ -54,3 +76,60 @@ async def _work(here: Counter, delivered: Sequence[str]) -> list[str]:
         await asyncio.sleep(0.2)
     assert not waiting
     return submitted
+
+
+@pytest.mark.timeout(300)  # the mesh is started twice
+async def test_a_mesh_that_starts_serves_before_its_broker_does(tmp_path: Path) -> None:
+    data, base = tmp_path / "mesh", free_ports(1)[0]
+    ports = Ports.choose(base)
+    async with _starting_without_broker(data, base, ports) as mesh:
+        async with mesh.intake() as terminal:
+            desk = (await find_desks(terminal))[0]
+        async with counter(mesh, desk) as here:
+            first = (await here.submit()).case_id
+            await until(lambda: mesh.recorded("governance", first) == ["Submitted"], "the center has it from intake")
+            assert not await here.sees(first)
+            _let_broker_go_on(mesh)
+            await here.delivered(first)
+        # All of it at once, the broker too.
+        mesh.process.kill()
+        mesh.process.communicate()
+
+    async with _starting_without_broker(data, base, ports) as mesh, counter(mesh, desk) as here:
+        second = (await here.submit()).case_id
+        await here.accept(first)
+        await here.deny(first)
+        assert (await case_at(mesh, "governance", second)).state == case_pb2.STATE_SUBMITTED
+        assert (await case_at(mesh, "governance", first)).state == case_pb2.STATE_SUBMITTED
+        _let_broker_go_on(mesh)
+        await here.at_intake(first, case_pb2.STATE_CLOSED)
+        await here.finish(second)
+        await assert_journals_are_whole(mesh)
+
+
+@asynccontextmanager
+async def _starting_without_broker(data: Path, base: int, ports: Ports) -> AsyncIterator[Mesh]:
+    """Every subsystem serves, and the broker stands still from its first moment on."""
+    with starting_mesh(data, base) as mesh:
+        mesh.addresses = {name: ports.address(name) for name in SUBSYSTEMS}
+        await until(lambda: mesh.pid("kafka") != 0, "the broker's process is there")
+        mesh.signal("kafka", signal.SIGSTOP)
+        for name in SUBSYSTEMS:
+            await until(partial(_serves, mesh, name), f"{name} serves", PATIENCE)
+        yield mesh
+
+
+async def _serves(mesh: Mesh, name: str) -> bool:
+    try:
+        async with mesh.client(name, OPERATOR) as client:
+            await client.operations.get_bridge_status(GetBridgeStatusRequest())
+    except (CredentialsError, RongheError):
+        return False
+    return True
+
+
+def _let_broker_go_on(mesh: Mesh) -> None:
+    """Until now it has kept the mesh from calling itself ready; from then on it is."""
+    assert not (mesh.data / "run" / "endpoints.json").exists()
+    mesh.signal("kafka", signal.SIGCONT)
+    addresses(mesh)

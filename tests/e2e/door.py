@@ -166,8 +166,8 @@ async def has_one_effect(mesh: Mesh, door: Door, request: intake.SubmitApplicati
     (answer,) = answers
     case_id = intake.SubmitApplicationResponse.FromString(answer).case_id
     assert mesh.recorded("intake", case_id)[0] == "Submitted"
-    key = "SELECT count(*) FROM request WHERE key LIKE ?"
-    assert mesh.rows("intake", key, f"%{request.request_id}") == [(1,)]
+    requests = "SELECT count(*) FROM request JOIN journal ON event_id = key WHERE case_id = ?"
+    assert mesh.rows("intake", requests, case_id) == [(1,)]
 
 
 async def serves(mesh: Mesh) -> None:

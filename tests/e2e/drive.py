@@ -111,16 +111,24 @@ def spawn(data: Path, port_base: int = 0) -> "subprocess.Popen[str]":
 @contextmanager
 def running_mesh(data: Path) -> Iterator[Mesh]:
     """A mesh on free ports, until the block is left."""
-    mesh = Mesh(data, spawn(data))
+    with starting_mesh(data) as mesh:
+        mesh.addresses = addresses(mesh)
+        yield mesh
+
+
+@contextmanager
+def starting_mesh(data: Path, port_base: int = 0) -> Iterator[Mesh]:
+    """A mesh that has just been started, until the block is left."""
+    mesh = Mesh(data, spawn(data, port_base))
     try:
-        mesh.addresses = _addresses(mesh)
         yield mesh
     finally:
         if mesh.process.poll() is None:
             mesh.stop()
 
 
-def _addresses(mesh: Mesh) -> Mapping[str, str]:
+def addresses(mesh: Mesh) -> Mapping[str, str]:
+    """Where everything listens, once all of it is ready."""
     endpoints, end = mesh.data / "run" / "endpoints.json", time.monotonic() + START_SECONDS
     while not endpoints.exists():
         assert mesh.process.poll() is None, mesh.process.communicate()[1]

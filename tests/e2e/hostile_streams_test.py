@@ -232,7 +232,7 @@ async def test_a_bulk_call_that_reads_no_answer_is_held_back_and_disturbs_nobody
     """The server takes no more from it than it can answer; what it took is done, once."""
     request = builders.submission(now(), summary="字" * 200)
     request.form[0].text = "字" * 4000
-    item = intake.SubmitApplicationsRequest(application=request).SerializeToString()
+    item = intake.SubmitApplicationsRequest(applications=[request]).SerializeToString()
     written = Count()
     async with hard_of_hearing(mesh, TERMINAL) as deaf:
         stream = deaf.stream(SUBMIT_MANY)
@@ -240,7 +240,7 @@ async def test_a_bulk_call_that_reads_no_answer_is_held_back_and_disturbs_nobody
         await _comes_to_a_halt(written)
         await serves(mesh)
         async with aclosing(stream.messages()) as answers:
-            answer = intake.SubmitApplicationsResponse.FromString(await anext(answers))
+            answer = intake.SubmitApplicationsResponse.FromString(await anext(answers)).results[0]
         stream.cancel()
         writing.cancel()
     assert mesh.recorded("intake", answer.accepted.case_id)[0] == "Submitted"

@@ -41,7 +41,8 @@ async def test_a_mesh_that_is_stopped_at_work_goes_on_where_it_was(tmp_path: Pat
             for name in SUBSYSTEMS:
                 assert sorted(second.recorded(name, case_id)) == ["Accepted", "Closed", "Decided", "Submitted"]
         for name in SUBSYSTEMS:
-            assert second.rows(name, "SELECT count(DISTINCT case_id) FROM journal") == [(3 * CASES,)]
+            cases = "SELECT count(DISTINCT case_id) FROM journal WHERE stream NOT LIKE 'journal/%'"
+            assert second.rows(name, cases) == [(3 * CASES,)]
         await assert_journals_are_whole(second)
 
 

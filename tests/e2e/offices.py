@@ -171,7 +171,7 @@ class Bulk(Office):
     async def call(self, method: Any, request: Any) -> Any:
         while True:
             answers = self.department.ExecuteCommands(_one(request))
-            answer = await anext(aiter(answers))
+            (answer,) = (await anext(aiter(answers))).results
             answers.cancel()
             if not answer.HasField("failed"):
                 return answer
@@ -196,7 +196,8 @@ class Correcting(Office):
 
 
 async def _one(request: Any) -> AsyncIterator[department.ExecuteCommandsRequest]:
-    yield department.ExecuteCommandsRequest(accept_application=request)
+    command = department.ExecuteCommandsRequest.Command(accept_application=request)
+    yield department.ExecuteCommandsRequest(commands=[command])
 
 
 # --- those that do not ---

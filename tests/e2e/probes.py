@@ -18,6 +18,7 @@ from ronghe.collaboration.v1 import collaboration_pb2
 from ronghe.collaboration.v1 import collaboration_service_pb2 as collaboration
 from ronghe.department.v1 import department_service_pb2 as department
 from ronghe.document.v1 import document_service_pb2 as document
+from ronghe.event.v1.event_pb2 import JournalHead
 from ronghe.governance.v1 import governance_service_pb2 as governance
 from ronghe.inbox.v1 import inbox_service_pb2 as inbox
 from ronghe.intake.v1 import intake_service_pb2 as intake
@@ -143,6 +144,8 @@ AUDIT: Mapping[str, Probe] = {"ListAccesses": _public(audit.ListAccessesRequest(
 OPERATIONS: Mapping[str, Probe] = {
     "GetBridgeStatus": _public(operations.GetBridgeStatusRequest()),
     "VerifyJournal": _public(operations.VerifyJournalRequest(limit=10)),
+    "ListJournalHeads": _public(operations.ListJournalHeadsRequest(origin="intake-01")),
+    "CompareJournal": _public(operations.CompareJournalRequest(heads=[JournalHead(position=1)])),
     "GetSettings": _public(operations.GetSettingsRequest()),
     "ListDeadLetters": _public(operations.ListDeadLettersRequest()),
     "ListOperatorActs": _public(operations.ListOperatorActsRequest()),
@@ -160,6 +163,8 @@ OPERATIONS: Mapping[str, Probe] = {
         operations.PauseBridgeRequest, f"{DONE}|BRIDGE_NOT_FOUND", bridge=operations.BRIDGE_INBOX_SOURCE),
     "ResumeBridge": _by_operator(
         operations.ResumeBridgeRequest, f"{DONE}|BRIDGE_NOT_FOUND", bridge=operations.BRIDGE_INBOX_SOURCE),
+    # Nobody's: the others shall not miss anything.
+    "DrainInbox": _by_operator(operations.DrainInboxRequest, DONE, receiver="organ/nobody"),
     "RepublishSince": _by_operator(
         operations.RepublishSinceRequest, f"{DONE}|BRIDGE_NOT_FOUND", position=10**12),
 }  # fmt: skip
@@ -178,7 +183,7 @@ INBOX: Mapping[str, Probe] = {
 INTAKES: Mapping[str, Probe] = {
     "SubmitApplication": Probe(_unknown_item, "ITEM_NOT_FOUND", "ITEM_NOT_FOUND"),
     "SubmitApplications": Probe(
-        lambda records: intake.SubmitApplicationsRequest(application=_unknown_item(records)),
+        lambda records: intake.SubmitApplicationsRequest(applications=[_unknown_item(records)]),
         "ITEM_NOT_FOUND", "ITEM_NOT_FOUND"),
     "SupplementApplication": _of_case(_supplement, "ILLEGAL_STATE"),
     "RequestWithdrawal": _of_case(lambda records: builders.withdrawal(records.closed, now()), "ILLEGAL_STATE"),
@@ -201,7 +206,8 @@ DEPARTMENTS: Mapping[str, Probe] = {
     "DecideApplication": _of_case(lambda records: builders.denial(records.closed, now(), 1), "CASE_CHANGED"),
     "CloseCase": _of_case(lambda records: builders.closing(records.closed, now()), "ILLEGAL_STATE"),
     "ExecuteCommands": _of_case(
-        lambda records: department.ExecuteCommandsRequest(close_case=builders.closing(records.closed, now())),
+        lambda records: department.ExecuteCommandsRequest(commands=[
+            department.ExecuteCommandsRequest.Command(close_case=builders.closing(records.closed, now()))]),
         "ILLEGAL_STATE"),
 }  # fmt: skip
 COLLABORATIONS: Mapping[str, Probe] = {

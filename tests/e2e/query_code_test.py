@@ -41,6 +41,18 @@ async def test_a_wrong_code_and_an_unknown_case_answer_alike_until_both_are_lock
     assert (await _failure(here.terminal, voucher.case_no, voucher.query_code))[0] == "QUERY_CODE_LOCKED"
 
 
+async def test_a_right_code_makes_up_for_the_wrong_ones_before_it(here: Counter) -> None:
+    voucher = await here.submit()
+    right = intake.GetApplicationByQueryCodeRequest(case_no=voucher.case_no, query_code=voucher.query_code)
+
+    for number in range(GUESSES - 1):
+        await _failure(here.terminal, voucher.case_no, f"WRONG{number}")
+    await here.terminal.get_application_by_query_code(right)
+    wrong = [await _failure(here.terminal, voucher.case_no, f"AGAIN{number}") for number in range(GUESSES + 1)]
+
+    assert [reason for reason, _ in wrong] == [*["QUERY_CODE_WRONG"] * GUESSES, "QUERY_CODE_LOCKED"]
+
+
 async def test_guesses_at_once_are_counted_like_guesses_one_by_one(here: Counter) -> None:
     voucher = await here.submit()
 

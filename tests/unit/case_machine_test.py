@@ -2,7 +2,6 @@
 
 import hashlib
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 from uuid import uuid5
 
@@ -106,7 +105,7 @@ class Lead(RuleBasedStateMachine):
     def _arrive(self, fact: Any) -> None:
         self.arrivals += 1
         record = Record(
-            event_id=uuid5(NAMESPACE, f"arrival {self.arrivals}"),
+            event_id=str(uuid5(NAMESPACE, f"arrival {self.arrivals}")),
             origin="intake-01",
             case_id=self.key.case_id,
             stream=f"application/{self.key.case_id}",
@@ -168,7 +167,7 @@ def test_a_fact_of_a_later_version_counts_and_changes_nothing_else() -> None:
     machine.execute(builders.submission(clock.now), INTAKE)
     (case,) = machine.cases()
     before = snapshot(case)
-    fold(case, replace(machine.journal[0], type="ronghe.event.v1.NotKnownYet", fact=None), 2)
+    fold(case, machine.journal[0]._replace(type="ronghe.event.v1.NotKnownYet", fact=None), 2)
     assert case.version == 2
     case.version = 1
     assert snapshot(case) == before
@@ -188,15 +187,15 @@ def test_only_the_owner_of_a_fact_may_say_it() -> None:
 
     assert governance(state, accepted)
     assert intake(application, accepted)
-    for stranger in (replace(accepted, origin="department-02"), replace(accepted, origin="intake-01")):
+    for stranger in (accepted._replace(origin="department-02"), accepted._replace(origin="intake-01")):
         assert not governance(state, stranger)
         assert not intake(application, stranger)
     assert not lead(organ_state, accepted)
     assert not lead(organ_state, submitted), "a case is opened once"
     empty = mesh.department.streams[0].state()
     assert lead(empty, submitted)
-    assert not lead(empty, replace(submitted, origin="department-01"))
-    assert not lead(empty, replace(submitted, case_id="another"))
+    assert not lead(empty, submitted._replace(origin="department-01"))
+    assert not lead(empty, submitted._replace(case_id="another"))
 
 
 def test_events_carry_no_personal_data_outside_the_marked_fields() -> None:

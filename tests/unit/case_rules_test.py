@@ -3,6 +3,7 @@
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import RFC_4122, UUID, uuid4
 
 import pytest
 from google.protobuf.message import Message
@@ -12,10 +13,11 @@ from clients.identity import Identity
 from ronghe.case.v1 import case_pb2
 from ronghe.catalog.v1 import catalog_pb2
 from ronghe.department.v1 import department_service_pb2 as department
-from ronghe.document.v1.document_pb2 import Document
+from ronghe.document.v1.document_pb2 import Document, Issuer
 from ronghe.error.v1.reason_pb2 import Reason
 from ronghe.party.v1 import party_pb2
-from servers.kernel.stream import Refused
+from servers.intake.case_id import case_id
+from servers.kernel.stream import Refused, Scope
 from tests import builders
 from tests.builders import INTAKE, LEAD, OTHER_ORGAN, STRANGER, TERMINAL
 from tests.machines import Mesh, snapshot
@@ -99,9 +101,19 @@ def test_a_submission_opens_a_case_and_gives_a_voucher_with_its_number_and_query
     assert plain.case.outcome == case_pb2.OUTCOME_UNSPECIFIED
 
 
-def test_the_case_id_is_a_uuid_of_version_7_and_repeats_for_the_same_request(plain: Plain) -> None:
-    assert plain.case_id[14] == "7"
-    assert plain.case_id[19] in "89ab"
+@pytest.mark.parametrize(
+    ("request_id", "version"), [("0190a1b2-c3d4-7e5f-8a6b-7c8d9e0f1a2b", 7), (str(uuid4()), 8)], ids=["v7", "v4"]
+)
+def test_the_case_id_begins_like_the_request_id_and_is_the_same_at_any_time(
+    plain: Plain, request_id: str, version: int
+) -> None:
+    request = builders.submission(plain.now)
+    request.request_id = request_id
+    scopes = [Scope(plain.now + timedelta(days=days), uuid4, lambda _: 1, TERMINAL) for days in (0, 3)]
+    first, later = (UUID(case_id(request, scope)) for scope in scopes)
+    assert first == later
+    assert str(first)[:13] == request_id[:13]
+    assert (first.version, first.variant) == (version, RFC_4122)
     assert plain.submit().case_id != plain.case_id
 
 
@@ -120,6 +132,14 @@ def test_the_application_carries_the_item_the_lead_and_a_place(plain: Plain) -> 
     assert application.lead.deployment == "department-01"
     assert [place.division for place in application.places] == [builders.YUZHONG]
     assert application.intake_id == INTAKE.id
+
+
+def test_the_voucher_is_signed_with_the_name_of_the_intake_system_or_with_its_id() -> None:
+    plain = Plain()
+    other = plain.submit(caller=Identity("intake", "another"))
+
+    assert plain.voucher.voucher.issuer == Issuer(id=INTAKE.id, name="渝快办")
+    assert other.voucher.issuer == Issuer(id="another", name="another")
 
 
 def test_a_terminal_submits_for_its_intake_system() -> None:

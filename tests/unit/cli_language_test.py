@@ -218,7 +218,7 @@ REQUESTS: tuple[Message, ...] = (
     SubmitApplicationRequest(item_code="x" * 99, materials=[Material(digest=b"1", size=0)]),
     AnswerTaskRequest(task_id="x", answer=Answer(opinion=Answer.OPINION_DISAGREE, conditions=["x"])),
     RequestCollaborationRequest(rules=["x"] * 2, if_version=1),
-    ListCasesRequest(page_size=5000, state=77),  # type: ignore[arg-type] # no such state
+    ListCasesRequest(page_size=-1, state=77),  # type: ignore[arg-type] # no such state
     GetDeadLetterRequest(),
     FormValue(name="x", number=float("nan")),
     AckInboxRequest(sequences=range(5000)),

@@ -89,6 +89,11 @@ class ToyOperations(toys.ToyOperations):
         self.told.append(request)
         return pb.RepublishSinceResponse(after_position=4, to_position=9)
 
+    async def DrainInbox(self, request: pb.DrainInboxRequest, call: Call) -> Any:
+        self.told.append(request)
+        items = 3 if request.receiver == "organ/fire-500103" else 0
+        return pb.DrainInboxResponse(items=items, first_sequence=7 if items else 0)
+
     async def ListOperatorActs(self, request: pb.ListOperatorActsRequest, call: Call) -> pb.ListOperatorActsResponse:
         act = pb.OperatorAct(act_id=1, caller="operator/local", recorded_at=SINCE, refusal="REDRIVE_FAILED: so")
         act.request.Pack(pb.RedriveDeadLetterRequest(actor=OFFICER, reason="再试一次", dead_letter_id=17))
@@ -192,6 +197,15 @@ def test_republishing_is_told_from_where_on(mesh: ToyMesh) -> None:
     for options in ((), ("--position", "1", "--since", "2026-11-23")):
         wrong = complaint(ronghe(mesh.data, "bridge", "republish", "governance", *options, *SIGNED))
         assert wrong == "say from where on with either --position N or --since MOMENT"
+
+
+def test_draining_says_how_much_and_from_where_it_can_be_had_again(mesh: ToyMesh) -> None:
+    printed = said(ronghe(mesh.data, "bridge", "drain", "governance", "organ/fire-500103", *SIGNED))
+    assert printed == "3 items of organ/fire-500103 are acknowledged, from sequence 7 on\n"
+    assert (told(mesh).receiver, told(mesh).actor) == ("organ/fire-500103", OFFICER)
+    printed = said(ronghe(mesh.data, "bridge", "drain", "governance", "intake/cq", *SIGNED))
+    assert printed == "nothing waited for intake/cq\n"
+    assert "receiver" in complaint(ronghe(mesh.data, "bridge", "drain", "governance", "service/intake-01", *SIGNED))
 
 
 def test_a_clock_is_confirmed_at_every_subsystem(mesh: ToyMesh) -> None:

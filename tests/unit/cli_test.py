@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,13 @@ from ronghe.case.v1.case_service_pb2 import (
 )
 from ronghe.catalog.v1.catalog_service_pb2 import GetServiceItemResponse, ListServiceItemsResponse
 from ronghe.document.v1.document_service_pb2 import GetDocumentResponse
+from ronghe.event.v1.event_pb2 import JournalHead
 from ronghe.inbox.v1.inbox_service_pb2 import FetchInboxResponse
 from ronghe.intake.v1.intake_service_pb2 import SubmitApplicationResponse
 from ronghe.operations.v1.operations_service_pb2 import (
     GetBridgeStatusResponse,
     GetSettingsResponse,
+    ListJournalHeadsResponse,
     VerifyJournalResponse,
 )
 from ronghe.party.v1.party_pb2 import FormValue
@@ -68,6 +71,22 @@ def test_broken_rules_of_the_contract_are_named(mesh: ToyMesh) -> None:
 
 def test_without_a_mesh_a_command_says_how_to_start_one(tmp_path: Path) -> None:
     assert complaint(ronghe(tmp_path, "case", "list")).endswith("start the mesh with `ronghe up`")
+
+
+@pytest.mark.parametrize("level", ["NONE", "DEBUG"])
+def test_a_command_is_quiet_of_its_transport_and_the_mesh_that_it_starts_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, level: str
+) -> None:
+    """The servers' logs are where handshakes that fail are found."""
+    started: list[tuple[list[str], dict[str, str]]] = []
+    monkeypatch.setattr(os, "execve", lambda _, command, environment: started.append((command, environment)))
+    monkeypatch.setenv("GRPC_VERBOSITY", level)
+
+    ronghe(tmp_path, "up", "--port-base", "0")
+
+    ((command, environment),) = started
+    assert command[1:] == ["-m", "servers.mesh", "--data", str(tmp_path), "--port-base", "0"]
+    assert environment.get("GRPC_VERBOSITY") == (None if level == "NONE" else level)
 
 
 def test_a_party_without_a_certificate_is_told_so(mesh: ToyMesh) -> None:
@@ -341,7 +360,7 @@ def test_items_are_acknowledged_only_when_that_is_said(mesh: ToyMesh) -> None:
 
 def test_a_journal_is_walked_to_its_end(mesh: ToyMesh) -> None:
     found = json.loads(said(ronghe(mesh.data, "journal", "verify", "--json")))
-    assert found["intake"] == {"position": "15", "rows": "15", "finished": True}
+    assert found["intake"] == {"position": "15", "rows": "15", "finished": True, "origin": "intake-01"}
 
 
 def test_a_journal_that_is_not_whole_is_a_failure(mesh: ToyMesh) -> None:
@@ -351,6 +370,17 @@ def test_a_journal_that_is_not_whole_is_a_failure(mesh: ToyMesh) -> None:
     assert result.exit_code == 1
     assert "at 4: the hash does not match" in result.stdout
     assert result.stderr == "the journal of governance is not whole\n"
+
+
+def test_a_journal_is_compared_with_what_the_others_hold(mesh: ToyMesh) -> None:
+    heads = [JournalHead(position=position) for position in (3, 9)]
+    mesh.department.operations.held = [ListJournalHeadsResponse.HeldHead(head=head) for head in heads]
+    mesh.intake.operations.misfit = VerifyJournalResponse.Fault(position=4, to_position=9, description="not these rows")
+    result = ronghe(mesh.data, "journal", "verify", "--at", "intake")
+    mesh.department.operations.held, mesh.intake.operations.misfit = [], None
+    assert mesh.intake.operations.compared == heads
+    assert result.exit_code == 1
+    assert "from 4 to 9: not these rows; department holds it" in " ".join(result.stdout.split())
 
 
 def test_certificates_are_listed_with_their_ends(mesh: ToyMesh) -> None:

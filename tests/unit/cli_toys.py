@@ -19,6 +19,7 @@ from ronghe.department.v1 import department_service_pb2 as department
 from ronghe.document.v1 import document_pb2, document_service_pb2
 from ronghe.error.v1.reason_pb2 import Reason
 from ronghe.event.v1 import event_pb2
+from ronghe.event.v1.event_pb2 import JournalHead
 from ronghe.governance.v1 import governance_service_pb2 as governance
 from ronghe.inbox.v1 import inbox_service_pb2 as inbox
 from ronghe.intake.v1 import intake_service_pb2 as intake
@@ -191,10 +192,11 @@ class ToyDepartment(Unused):
         self, requests: AsyncIterator[department.ExecuteCommandsRequest], call: Call
     ) -> AsyncIterator[department.ExecuteCommandsResponse]:
         async for request in requests:
-            name = request.WhichOneof("command")
-            assert name is not None
-            response = department.ExecuteCommandsResponse(request_id=getattr(request, name).request_id)
-            getattr(response, name).version = VERSION
+            response = department.ExecuteCommandsResponse()
+            for command in request.commands:
+                name = command.WhichOneof("command")
+                assert name is not None
+                getattr(response.results.add(request_id=getattr(command, name).request_id), name).version = VERSION
             yield response
 
     async def CloseCase(self, request: department.CloseCaseRequest, call: Call) -> department.CloseCaseResponse:
@@ -232,6 +234,9 @@ class ToyOperations(Unused):
     def __init__(self, origin: str) -> None:
         self.origin = origin
         self.fault: operations.VerifyJournalResponse.Fault | None = None
+        self.misfit: operations.VerifyJournalResponse.Fault | None = None
+        self.held: list[operations.ListJournalHeadsResponse.HeldHead] = []
+        self.compared: list[JournalHead] = []
 
     async def GetBridgeStatus(
         self, request: operations.GetBridgeStatusRequest, call: Call
@@ -244,7 +249,20 @@ class ToyOperations(Unused):
         position = min(request.after_position + 10, 15)
         rows = position - request.after_position
         finished = position == 15 and self.fault is None
-        return operations.VerifyJournalResponse(position=position, rows=rows, finished=finished, fault=self.fault)
+        return operations.VerifyJournalResponse(
+            position=position, rows=rows, finished=finished, fault=self.fault, origin=self.origin
+        )
+
+    async def ListJournalHeads(
+        self, request: operations.ListJournalHeadsRequest, call: Call
+    ) -> operations.ListJournalHeadsResponse:
+        return operations.ListJournalHeadsResponse(heads=self.held)
+
+    async def CompareJournal(
+        self, request: operations.CompareJournalRequest, call: Call
+    ) -> operations.CompareJournalResponse:
+        self.compared += request.heads
+        return operations.CompareJournalResponse(fault=self.misfit)
 
     async def GetSettings(self, request: operations.GetSettingsRequest, call: Call) -> operations.GetSettingsResponse:
         setting = operations.GetSettingsResponse.Setting(name="origin", value=self.origin)

@@ -105,10 +105,16 @@ class City:
         deployment = catalog().organs[organ_id].deployment
         return next(machine for machine in self.departments if machine.origin == deployment)
 
-    def settle(self) -> None:
-        """Everything that is on its way arrives."""
-        while any(way.waiting for way in self.ways):
-            for way in self.ways:
+    def ways_of(self, organ_id: str) -> list[Way | Relay]:
+        """By which its department server hears and is heard."""
+        server = self.serving(organ_id)
+        return [way for way in self.ways if server is (way.machine if isinstance(way, Relay) else way.sink)]
+
+    def settle(self, *held: Way | Relay) -> None:
+        """Everything that is on its way arrives, but for what these ways hold."""
+        free = [way for way in self.ways if way not in held]
+        while any(way.waiting for way in free):
+            for way in free:
                 way.deliver()
 
     def led(self) -> list[case_pb2.Case]:
@@ -403,9 +409,10 @@ def assert_is_over(case: case_pb2.Case, at_center: dict[str, Collaboration]) -> 
 
 
 def assert_kept(kept: TaskStanding, task: Task) -> None:
-    """An answer that counts is the same; of late ones a case keeps one even where the task went on to another."""
+    """The answer of whoever had the task last is the same; where he gave none, a case keeps an earlier one, late."""
     assert kept.task_id == task.task_id
-    if task.state == Task.STATE_ANSWERED:
+    if task.HasField("answer"):
+        assert kept.assignment == task.assignment
         assert (kept.answer, kept.organ_id, kept.answer_late) == (task.answer, task.organ.id, task.answer_late)
     else:
         assert kept.answer_late == kept.HasField("answer")

@@ -13,6 +13,7 @@ from ronghe.case.v1 import case_pb2
 from ronghe.catalog.v1.catalog_pb2 import COLLABORATION_KIND_CONSULTATION, Place, Tier
 from ronghe.collaboration.v1 import collaboration_service_pb2 as pb
 from ronghe.collaboration.v1.collaboration_pb2 import (
+    COMPLETION_LEAD_DECIDES,
     Answer,
     Collaboration,
     Hop,
@@ -24,7 +25,6 @@ from servers.kernel.batch import MAX_EVENT_BYTES
 from servers.kernel.stream import Refused
 from tests import builders
 from tests.builders import INTAKE, JIEFANGBEI, LEAD, YUZHONG
-from tests.machines import Relay
 from tests.unit.collaboration_lives import City, Lives, own
 
 
@@ -181,24 +181,36 @@ def test_the_answer_of_one_who_lost_the_task_replaces_none_that_counts() -> None
     scene = Scene(JIEFANGBEI)
     scene.ask("econ-info", "traffic-police")
     (first,) = scene.tasks_of("econ-info-500103")
-    slow = scene.city.ways[2]
-    assert isinstance(slow, Relay)
-    assert slow.machine is scene.city.serving(first.organ.id)
+    cut_off = scene.city.ways_of(first.organ.id)
     scene.answer(first, Answer.OPINION_DISAGREE)
     scene.route(first, "traffic-police-500103")
-    while any(way.waiting for way in scene.city.ways if way is not slow):
-        for way in scene.city.ways:
-            if way is not slow:
-                way.deliver()
+    scene.city.settle(*cut_off)
     (second,) = [task for task in scene.tasks_of("traffic-police-500103") if task.task_id == first.task_id]
     scene.answer(second)
-    for _ in range(2):
-        for way in scene.city.ways:
-            while way is not slow and way.waiting:
-                way.deliver()
+    scene.city.settle(*cut_off)
     scene.city.settle()
     (kept,) = [one for one in scene.case.collaborations[0].tasks if one.task_id == first.task_id]
     assert (kept.organ_id, kept.answer.opinion, kept.answer_late) == (second.organ.id, Answer.OPINION_AGREE, False)
+
+
+def test_the_answer_of_one_who_lost_the_task_replaces_none_that_found_the_case_decided() -> None:
+    scene = Scene(JIEFANGBEI)
+    scene.ask("econ-info", completion=COMPLETION_LEAD_DECIDES)
+    (first,) = scene.tasks_of("econ-info-500103")
+    cut_off = scene.city.ways_of(first.organ.id)
+    assert cut_off == scene.city.ways_of(LEAD.id)
+    scene.answer(first, Answer.OPINION_DISAGREE)
+    scene.act(LEAD.id, builders.denial(scene.case_id, scene.now, scene.case.version))
+    scene.route(first, "traffic-police-500103")
+    scene.city.settle(*cut_off)
+    (second,) = scene.tasks_of("traffic-police-500103")
+    scene.answer(second)
+    scene.city.settle(*cut_off)
+    scene.city.settle()
+    (kept,) = scene.case.collaborations[0].tasks
+    assert (kept.organ_id, kept.answer.opinion, kept.answer_late) == (second.organ.id, Answer.OPINION_AGREE, True)
+    late = [fact.late for fact in own(scene.city.governance, event.AnswerReceived)]
+    assert late == [False, True]
 
 
 def test_whoever_has_a_task_again_has_its_time_again() -> None:

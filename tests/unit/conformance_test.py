@@ -7,7 +7,7 @@ import pytest
 
 from clients.conformance.judge import Result, Verdict, judge
 from clients.conformance.run import CHECKS
-from clients.conformance.scenes import KILLS, Scene, Script, scenes
+from clients.conformance.scenes import CLOSED, KILLS, Scene, Script, scenes
 from clients.conformance.seen import Acknowledged, Call, End, Ended, Exit, Given, Opening, PutOff, Seen
 
 CASE, TASK = "case-1", "task-1"
@@ -256,3 +256,16 @@ def test_a_fault_comes_once_in_a_case() -> None:
 
     assert [script.do(CASE, Scene.ANSWER_LOST) for _ in range(2)] == [True, False]
     assert not script.do("another case", Scene.ANSWER_LOST)
+
+
+def test_a_closed_inbox_stays_closed_from_the_first_attempt_on() -> None:
+    """However long the program was busy before it tried."""
+    script = Script()
+    assert script.meet_attempt(0.0) is None
+    script.close()
+    assert script.is_closed
+
+    start, end = script.meet_attempt(70.0) or (0.0, 0.0)
+
+    assert (start, end) == (70.0, 70.0 + CLOSED)
+    assert script.meet_attempt(71.0) is None

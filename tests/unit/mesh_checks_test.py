@@ -25,11 +25,11 @@ def test_without_any_setting_the_documented_ports_and_folder_are_used(
 def test_the_command_line_goes_before_variables_and_these_before_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "settings.toml").write_text("port_base = 1\nsampling = 0.1\nintakes = ['one', 'two']\n")
+    (tmp_path / "settings.toml").write_text("port_base = 1\nsampling = 0.1\nintakes = {one = '一', two = '二'}\n")
     monkeypatch.setenv("RONGHE_MESH_PORT_BASE", "2")
     monkeypatch.setenv("RONGHE_MESH_SAMPLING", "0.2")
     settings = load_settings(tmp_path, 3)
-    assert (settings.port_base, settings.sampling, settings.intakes) == (3, 0.2, ("one", "two"))
+    assert (settings.port_base, settings.sampling, settings.intakes) == (3, 0.2, {"one": "一", "two": "二"})
 
 
 def test_the_folder_may_come_from_a_variable_and_its_file_is_read(

@@ -7,7 +7,7 @@ from servers.kernel.recent import MOST, Recent
 
 def rows(first: int, last: int) -> list[Record]:
     return [
-        Record(uuid4(), "intake-01", "c", "case/c", 1, (), datetime.now(UTC), "t", b"", None, position=position)
+        Record(str(uuid4()), "intake-01", "c", "case/c", 1, (), datetime.now(UTC), "t", b"", None, position=position)
         for position in range(first, last + 1)
     ]
 

@@ -2,12 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from itertools import chain, repeat
 
 import grpc
 import pytest
 
-from ronghe.error.v1.reason_pb2 import Reason
-from servers.kernel.stream import Refused
 from servers.rpc.door import Door
 from servers.rpc.requests import Requests
 
@@ -31,11 +30,59 @@ async def door(impatient: None) -> AsyncIterator[Door]:
 
 
 async def test_calls_are_refused_while_the_servers_own_call_waits(door: Door) -> None:
-    door.enter()
+    assert not door.is_crowded
     await asyncio.sleep(0.15)
-    with pytest.raises(Refused) as refused:
-        door.enter()
-    assert refused.value.reason == Reason.REASON_OVERLOADED
+    assert door.is_crowded
+
+
+async def test_it_stays_crowded_until_its_own_call_is_answered_soon(impatient: None) -> None:
+    """Those behind a call that has waited for long wait as long: there may be thousands."""
+    slow, soon = asyncio.Event(), asyncio.Event()
+    answers = chain([slow, soon], repeat(soon))
+
+    async def knock() -> None:
+        await next(answers).wait()
+
+    door = Door()
+    watching = asyncio.create_task(door.watch(knock))
+    await asyncio.sleep(0.15)
+    slow.set()
+    await asyncio.sleep(0.01)
+    assert door.is_crowded
+    soon.set()
+    await asyncio.sleep(0.01)
+    assert not door.is_crowded
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+
+
+async def test_who_is_refused_is_asked_to_come_back_the_later_the_longer_it_is_crowded(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("servers.rpc.door.LONGEST_RETURN_SECONDS", 0.3)
+    await asyncio.sleep(0.15)
+    first = door.return_after
+    await asyncio.sleep(0.3)
+    assert 0.1 < first < door.return_after == 0.3
+
+
+async def test_after_a_calm_time_it_is_soon_again(impatient: None) -> None:
+    may_answer, answered = asyncio.Event(), asyncio.Event()
+
+    async def knock() -> None:
+        await may_answer.wait()
+        answered.set()
+
+    door = Door()
+    watching = asyncio.create_task(door.watch(knock))
+    await asyncio.sleep(0.3)
+    crowded = door.return_after
+    may_answer.set()
+    await asyncio.sleep(0.1)
+    assert answered.is_set()
+    assert door.return_after < crowded / 2
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
 
 
 async def test_a_call_of_its_own_that_fails_says_nothing(impatient: None) -> None:
@@ -46,7 +93,7 @@ async def test_a_call_of_its_own_that_fails_says_nothing(impatient: None) -> Non
 
     watching = asyncio.create_task(door.watch(fails))
     await asyncio.sleep(0.15)
-    door.enter()
+    assert not door.is_crowded
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
 
@@ -64,7 +111,7 @@ async def test_a_stream_is_read_on_when_it_is_no_longer_crowded(impatient: None)
     assert not reading.done()
     answer.set()
     assert await reading == 1
-    door.enter()
+    assert not door.is_crowded
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
 

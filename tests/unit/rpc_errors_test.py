@@ -165,6 +165,17 @@ async def test_pages_follow_each_other_until_the_last() -> None:
     assert (seen, count) == (codes, 3)
 
 
+@pytest.mark.parametrize(("wanted", "given"), [(0, 50), (7, 7), (500, 500), (501, 500), (2**31 - 1, 500)])
+async def test_a_page_is_as_large_as_wanted_and_no_larger_than_allowed(wanted: int, given: int) -> None:
+    async def rows_after(after: str, limit: int) -> list[str]:
+        return [f"{number:06}" for number in range(limit)]
+
+    page = await page_of(pages(), ListDivisionsRequest(page_size=wanted), rows_after, lambda code: code)
+
+    assert len(page.rows) == given
+    assert page.next_token
+
+
 # --- rendering ---
 
 

@@ -26,10 +26,9 @@ from ronghe.inbox.v1 import inbox_service_pb2
 from ronghe.intake.v1 import intake_service_pb2
 from ronghe.party.v1 import party_pb2
 from servers.kernel.stream import Refused
-from servers.rpc.bulk import answer_each
+from servers.rpc.bulk import answer_each, execute_each
 from servers.rpc.call import Call
 from servers.rpc.errors import to_status
-from servers.rpc.validation import validate
 
 DOMAIN = "ronghe.local"
 ORGAN = Identity("organ", "fire-500103")
@@ -172,6 +171,8 @@ class ToyIntake:
     def __init__(self, failures: Sequence[Exception] = ()) -> None:
         self.failures = list(failures)
         self.request_ids: list[str] = []
+        self.messages: list[int] = []
+        """How many applications each message of a bulk call had."""
         self.break_after: int | None = None
 
     async def SubmitApplication(
@@ -185,19 +186,26 @@ class ToyIntake:
     async def SubmitApplications(
         self, requests: AsyncIterator[intake_service_pb2.SubmitApplicationsRequest], call: Call
     ) -> AsyncIterator[intake_service_pb2.SubmitApplicationsResponse]:
-        async def answer(
-            item: intake_service_pb2.SubmitApplicationsRequest,
-        ) -> intake_service_pb2.SubmitApplicationsResponse:
-            response = intake_service_pb2.SubmitApplicationsResponse(request_id=item.application.request_id)
-            try:
-                validate(item)
-                response.accepted.CopyFrom(await self.SubmitApplication(item.application, call))
-            except Refused as error:
-                response.failed.CopyFrom(to_status(error, call.method))
-            return response
+        async def execute(commands: Sequence[Any]) -> Sequence[Any]:
+            return [await self.SubmitApplication(command, call) for command in commands]
 
-        async for response in answer_each(requests, answer):
-            yield response
+        async def answer(
+            request: intake_service_pb2.SubmitApplicationsRequest,
+        ) -> Sequence[intake_service_pb2.SubmitApplicationsResponse.Result]:
+            self.messages.append(len(request.applications))
+            outcomes = await execute_each(request, request.applications, lambda application: application, execute)
+            results = []
+            for application, outcome in zip(request.applications, outcomes, strict=True):
+                result = intake_service_pb2.SubmitApplicationsResponse.Result(request_id=application.request_id)
+                if isinstance(outcome, Exception):
+                    result.failed.CopyFrom(to_status(outcome, call.method))
+                else:
+                    result.accepted.CopyFrom(outcome)
+                results.append(result)
+            return results
+
+        async for results in answer_each(requests, lambda request: request.applications, answer):
+            yield intake_service_pb2.SubmitApplicationsResponse(results=results)
             if self.break_after is not None and len(self.request_ids) >= self.break_after:
                 self.break_after = None
                 raise StoreUnavailable("lost")
@@ -221,11 +229,12 @@ class ToyDepartment:
         self, requests: AsyncIterator[department_service_pb2.ExecuteCommandsRequest], call: Call
     ) -> AsyncIterator[department_service_pb2.ExecuteCommandsResponse]:
         async for request in requests:
-            name = request.WhichOneof("command")
-            assert name is not None
-            command = getattr(request, name)
-            response = department_service_pb2.ExecuteCommandsResponse(request_id=command.request_id)
-            getattr(response, name).version = command.if_version
+            response = department_service_pb2.ExecuteCommandsResponse()
+            for wrapped in request.commands:
+                name = wrapped.WhichOneof("command")
+                assert name is not None
+                command = getattr(wrapped, name)
+                getattr(response.results.add(request_id=command.request_id), name).version = command.if_version
             yield response
 
     async def _unused(self, request: Any, call: Call) -> Any:

@@ -41,13 +41,14 @@ async def keep(tmp_path: Path) -> AsyncIterator[Keep]:
     """Makes keepers of children that are ready once they say so, and stops them at the end."""
     keepers: list[Keeper] = []
 
-    def make(code: str, says: str = "up", **environment: str) -> Keeper:
+    def make(code: str, says: str = "up", may_start: Callable[[], None] = lambda: None, **environment: str) -> Keeper:
         path = tmp_path / f"{len(keepers)}.log"
 
         async def is_ready() -> bool:
             return says in path.read_text()
 
-        keepers.append(Keeper(Child("toy", [sys.executable, "-c", code], environment, path, is_ready)))
+        command = [sys.executable, "-c", code]
+        keepers.append(Keeper(Child("toy", command, environment, path, is_ready, may_start)))
         return keepers[-1]
 
     yield make
@@ -110,6 +111,26 @@ async def test_a_child_that_is_killed_runs_again_and_is_reported(keep: Keep) -> 
     assert keeper.restarts == 1
 
 
+async def test_a_child_that_must_not_be_started_now_is_held_back_until_it_may(keep: Keep) -> None:
+    problems = iter(["the file is missing", "the file is missing"])
+
+    def may_start() -> None:
+        for problem in problems:
+            raise MeshError(problem)
+
+    keeper = keep(SLEEPS, may_start=may_start)
+    with capture_logs() as logs:
+        await keeper.start()
+        os.kill(keeper.pid, signal.SIGKILL)
+        await until(lambda: keeper.restarts == 1 and keeper.pid)
+    held = [line for line in logs if line["event"] == "supervisor.holds_back"]
+    assert [(line["problem"], line["seconds"]) for line in held] == [
+        ("the file is missing", 1.0),
+        ("the file is missing", 2.0),
+    ]
+    assert is_alive(keeper.pid)
+
+
 async def test_the_pause_before_a_restart_grows(keep: Keep) -> None:
     keeper = keep("print('up')")
     with capture_logs() as logs:
@@ -155,12 +176,20 @@ async def test_a_child_that_says_nothing_is_named_all_the_same(keep: Keep) -> No
         await keeper.start()
 
 
-async def test_a_child_that_is_never_ready_is_stopped(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervisor, "READY_SECONDS", 0.3)
-    keeper = keep(SLEEPS, says="never")
-    with pytest.raises(MeshError, match="toy was not ready within"):
-        await keeper.start()
-    assert keeper.pid == 0
+async def test_a_child_that_is_late_is_named_and_waited_for(
+    keep: Keep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "LATE_SECONDS", 0.1)
+    slow = "import os, time\nprint('come', flush=True)\nwhile not os.path.exists(os.environ['GO']): time.sleep(0.01)\n"
+    keeper = keep(slow + SLEEPS, GO=str(tmp_path / "go"))
+    with capture_logs() as logs:
+        starting = asyncio.create_task(keeper.start())
+        await until(lambda: logs)
+        assert not starting.done()
+        (tmp_path / "go").touch()
+        await starting
+    assert [(line["event"], line["child"]) for line in logs] == [("supervisor.late", "toy")]
+    assert is_alive(keeper.pid)
 
 
 SUPERVISOR = """

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import grpc
 import orjson
@@ -96,11 +96,11 @@ def test_the_trace_of_a_case_has_the_digits_of_the_case_id() -> None:
 
 
 def test_span_ids_are_derived_from_the_event_and_the_hop() -> None:
-    first, second = uuid4(), uuid4()
+    first, second = str(uuid4()), str(uuid4())
     ids = {event_span_id(first), event_span_id(second), hop_span_id(first, "send"), hop_span_id(second, "send")}
     assert len(ids) == 4
     assert all(0 < found < 1 << 64 for found in ids)
-    assert event_span_id(UUID(str(first))) == event_span_id(first)
+    assert event_span_id("00000000-0000-0000-0000-000000000001") == 0x8847EB8475FCEE86
 
 
 def test_a_traceparent_carries_the_span() -> None:
@@ -492,13 +492,16 @@ def metrics() -> Iterator[Metrics]:
 def test_calls_and_outcomes_are_counted(metrics: Metrics) -> None:
     for code in ("OK", "OK", "NOT_FOUND"):
         metrics.call("ronghe.case.v1.CaseService/GetCase", "organ", code, 0.001)
-    metrics.committed(3, ["ronghe.event.v1.Decided", "ronghe.event.v1.Closed", "ronghe.event.v1.Decided"])
+    decided, closed = "ronghe.event.v1.Decided", "ronghe.event.v1.Closed"
+    metrics.committed(4, [(decided, "GRANTED"), (closed, ""), (decided, "DENIED"), (decided, "GRANTED")])
 
     figures = metrics.snapshot()
     called = "ronghe.caller.kind=organ,rpc.method=ronghe.case.v1.CaseService/GetCase,rpc.response.status_code={}"
     assert figures[f"rpc.server.call.duration{{{called.format('OK')},rpc.system.name=grpc}}"] == 2
     assert figures[f"rpc.server.call.duration{{{called.format('NOT_FOUND')},rpc.system.name=grpc}}"] == 1
-    assert figures["ronghe.events{ronghe.event.type=ronghe.event.v1.Decided}"] == 2
+    assert figures[f"ronghe.events{{ronghe.event.type={decided},ronghe.outcome=GRANTED}}"] == 2
+    assert figures[f"ronghe.events{{ronghe.event.type={decided},ronghe.outcome=DENIED}}"] == 1
+    assert figures[f"ronghe.events{{ronghe.event.type={closed}}}"] == 1
     assert figures["ronghe.commit.units"] == 1
 
 

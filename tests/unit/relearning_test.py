@@ -1,0 +1,57 @@
+"""The order in which a restored subsystem takes in again what is on the topic."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from uuid import UUID, uuid5
+
+from bridge.ports import Arrived, Undecodable
+from bridge.record import Record
+from bridge.relearning import Order
+
+ROOT = UUID(int=1)
+
+
+def record(name: str, *causes: str, case: str = "a") -> Record:
+    """Own where its name begins with "own"."""
+    origin = "here-01" if name.startswith("own") else "there-01"
+    ids = tuple(uuid5(ROOT, cause) for cause in causes)
+    return Record(uuid5(ROOT, name), origin, case, f"s/{name}", 1, ids, datetime.now(UTC), "t", b"", None)
+
+
+def taken_in(records: Sequence[Record], own: Sequence[Record] | None = None) -> list[str]:
+    """Names, in their order."""
+    order = Order([each for each in records if each.origin == "here-01"] if own is None else own)
+    items = [item for each in records for item in order.then(Arrived(each, "topic"))]
+    return [item.record.stream[2:] for item in [*items, *order.rest()] if isinstance(item, Arrived)]
+
+
+def test_what_no_own_event_names_comes_after_all_own_events_of_its_case() -> None:
+    assert taken_in([record("opened"), record("late"), record("own-1", "opened"), record("own-2", "own-1")]) == [
+        "opened", "own-1", "own-2", "late",
+    ]  # fmt: skip
+
+
+def test_a_cause_comes_before_its_effect_and_behind_all_that_its_origin_said_before() -> None:
+    topic = [record("one"), record("two"), record("three"), record("own-1"), record("own-2", "own-1", "two")]
+    assert taken_in(topic) == ["own-1", "one", "two", "own-2", "three"]
+
+
+def test_cases_do_not_wait_for_each_other() -> None:
+    topic = [record("theirs", case="b"), record("mine"), record("own-1")]
+    assert taken_in(topic) == ["theirs", "own-1", "mine"]
+
+
+def test_repeats_on_the_topic_and_what_is_known_already_change_nothing() -> None:
+    own, known = record("own-1", "one"), record("own-0")
+    topic = [known, record("one"), own, own, record("two"), record("one")]
+    assert taken_in(topic, own=[own]) == ["own-0", "one", "own-1", "own-1", "two", "one"]
+
+
+def test_nothing_waits_for_ever_where_the_topic_has_forgotten_an_own_event() -> None:
+    gone = record("own-2")
+    assert taken_in([record("one"), record("own-1")], own=[record("own-1"), gone]) == ["own-1", "one"]
+
+
+def test_what_cannot_be_read_does_not_wait() -> None:
+    broken = Undecodable("topic", "a", (), b"", "broken")
+    assert Order([record("own-1")]).then(broken) == [broken]
