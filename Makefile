@@ -12,13 +12,13 @@ help:  ## what can be made
 setup: .venv/installed  ## the virtual environment, the stubs, Kafka and a Java runtime
 	@$(BIN)/python tools/stubs.py
 	@$(BIN)/python -m servers.mesh.jars
+	@$(BIN)/python -m servers.mesh.java >/dev/null 2>&1 || \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[java]'
 
 .venv/installed: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "ronghe needs Python 3.11 or later with the venv module: install it, or name it with PYTHON=..."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	@$(BIN)/python -m servers.mesh.java >/dev/null 2>&1 || \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[java]'
 	@touch $@
 
 demo: setup  ## 300 applications through the whole mesh, with a table at the end
@@ -33,8 +33,9 @@ test: setup  ## all tests, real broker included, on two cores
 lint: setup  ## ruff, mypy, buf
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/buf lint && $(BIN)/buf format --diff --exit-code proto
 
-bench: setup  ## completed cases a second, with a bare echo as control
-	@$(BIN)/python -m benchmarks.cases
+bench: setup  ## completed cases a second by bulk streams, then by calls, with a bare call as control
+	@$(BIN)/python -m benchmarks.cases --bulk --at-once 2000
+	@$(BIN)/python -m benchmarks.cases --at-once 1000
 
 faults: setup  ## everything that must be survived, judged by an independent checker; QUICK=1 in under 3 minutes
 	@$(BIN)/python -m faults $(if $(QUICK),--quick) $(if $(SEED),--seed $(SEED))

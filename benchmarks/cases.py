@@ -36,7 +36,7 @@ from ronghe.intake.v1.intake_service_pb2 import SubmitApplicationRequest
 
 ECHO_SECONDS = 3.0
 ECHO_AT_ONCE = 64
-WARM_UP_SECONDS = 8.0
+WARM_UP_SECONDS = 15.0
 ORGANS = 10
 
 
