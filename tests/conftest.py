@@ -7,6 +7,9 @@ import pytest
 
 from tests.broker import RunningBroker, running_broker
 
+# What tests share asserts too, and is to say what it found.
+pytest.register_assert_rewrite(*(f"tests.{tier}" for tier in ("unit", "kernel", "integration", "contract", "e2e")))
+
 TESTS = Path(__file__).parent
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from clients.demo.ear import short_name, unpacked
 from clients.demo.plain import PlainPlay
 from clients.demo.shared import SharedPlay, SharedStory
-from clients.demo.story import PATIENCE, Cast, PlanMissed, Story, describe
+from clients.demo.story import PATIENCE, Cast, NotCrossed, PlanMissed, Story, describe
 from clients.department import DepartmentClient
 from clients.governance import GovernanceClient
 from clients.intake import IntakeClient
@@ -62,9 +62,14 @@ class Director:
 
     async def _play(self, story: Story) -> None:
         if isinstance(story, SharedStory):
-            await SharedPlay(story, self._cast).run()
-        else:
-            await PlainPlay(story, self._cast).run()
+            return await SharedPlay(story, self._cast).run()
+        while True:
+            try:
+                return await PlainPlay(story, self._cast).run()
+            except NotCrossed:
+                del self._by_case[story.case_id], self._by_number[story.request.external_no]
+                story.apply_again()
+                self._by_number[story.request.external_no] = story
 
     def _know(self, story: Story) -> None:
         self._by_case[story.case_id] = story

@@ -5,7 +5,8 @@ import asyncio
 from clients.demo.applicant import Applicant
 from clients.demo.lead import Lead
 from clients.demo.plan import Ending
-from clients.demo.story import Cast, Story
+from clients.demo.story import Cast, NotCrossed, Story
+from clients.errors import CaseChanged, Refused
 from ronghe.event.v1 import event_pb2 as event
 
 
@@ -54,9 +55,19 @@ class PlainPlay:
         await self._story.lead.hear(event.SupplementReceived)
 
     async def _withdraw_too_late(self) -> None:
+        """Raises NotCrossed where the decision or the withdrawal was there before the other was done."""
         version = await self._lead.step()
         await self._story.intake.hear(event.StepRecorded)
         # Each is one hop from where it counts and three from where it would hinder the other.
-        await asyncio.gather(self._lead.decide(version), self._applicant.withdraw())
-        await self._story.lead.hear(event.WithdrawalDeclined)
-        await self._lead.close()
+        decided, asked = await asyncio.gather(
+            self._lead.decide(version), self._applicant.withdraw(), return_exceptions=True
+        )
+        if decided is None and asked is None:
+            await self._story.lead.hear(event.WithdrawalDeclined)
+        if decided is None:
+            await self._lead.close()
+        for result in (decided, asked):
+            if isinstance(result, Refused | CaseChanged):
+                raise NotCrossed from result
+            if result is not None:
+                raise result

@@ -24,6 +24,10 @@ class PlanMissed(Exception):
     """The case did not go as planned; the text says how."""
 
 
+class NotCrossed(Exception):
+    """Two acts were to cross on their way, and one had arrived before the other was done: it is played again."""
+
+
 @dataclass(eq=False)
 class Story:
     """What happens to one case."""
@@ -62,6 +66,11 @@ class Story:
     def plan(self) -> Mapping[str, Sequence[str]]:
         """What each party must have been told in the end; nobody else is told anything."""
         return {"intake": self.ending.value.facts, self.lead_party: self.ending.value.lead}
+
+    def apply_again(self) -> None:
+        """The same with another case: what was said of the one before is forgotten."""
+        self.request.external_no += "+"
+        self.ears.clear()
 
     async def end(self) -> None:
         """Return when everybody was told as much as planned. Raises PlanMissed."""

@@ -5,14 +5,18 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from google.type.date_pb2 import Date
 
+from clients.demo.director import Director
 from clients.demo.plan import Desk, Ending
 from ronghe.case.v1 import case_pb2
 from ronghe.document.v1 import document_service_pb2 as documents
+from ronghe.intake.v1 import intake_service_pb2 as pb
 from tests.e2e.drive import (
     AUDITOR,
     INTAKE,
     SUBSYSTEMS,
+    TERMINAL,
     Mesh,
+    PatientIntake,
     assert_nothing_doubled,
     at,
     case_at,
@@ -21,6 +25,7 @@ from tests.e2e.drive import (
     replay,
     short_name,
     stories,
+    until,
 )
 
 
@@ -37,6 +42,34 @@ async def test_a_case_ends_as_planned_and_is_the_same_case_everywhere(
         assert at_intake.outcome == ending.value.outcome
         assert at_intake.state == case_pb2.STATE_CLOSED
         assert others == [at_intake, at_intake]
+    assert_nothing_doubled(mesh, told)
+
+
+class LateTerminal(PatientIntake):
+    """A withdrawal that is asked for only when the decision has come, the first time."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        super().__init__(mesh.addresses["intake"], mesh.pki, TERMINAL)
+        self._mesh = mesh
+        self.asked: list[str] = []
+        """Case ids."""
+
+    async def request_withdrawal(self, request: pb.RequestWithdrawalRequest) -> pb.RequestWithdrawalResponse:
+        self.asked.append(request.case_id)
+        if len(self.asked) == 1:
+            await until(lambda: "Decided" in self._mesh.recorded("intake", request.case_id), "the decision has come")
+        return await super().request_withdrawal(request)
+
+
+async def test_a_withdrawal_that_does_not_cross_the_decision_is_played_again(mesh: Mesh, desks: Sequence[Desk]) -> None:
+    [story] = told = stories(desks, [Ending.WITHDRAWAL_DECLINED])
+    organ = story.desk.organ.id
+    async with LateTerminal(mesh) as terminal, mesh.intake(INTAKE) as receiver, mesh.department(organ) as office:
+        await Director(terminal, receiver, {organ: office}).play(told, lambda story: None)
+
+    assert story.problem == ""
+    assert terminal.asked[-1] == story.case_id != terminal.asked[0]
+    assert (await case_at(mesh, "department", terminal.asked[0])).state == case_pb2.STATE_CLOSED
     assert_nothing_doubled(mesh, told)
 
 
