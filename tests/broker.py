@@ -13,7 +13,7 @@ from servers.mesh.kafka import Broker
 from servers.mesh.pki import Authority
 from servers.mesh.ports import free_ports
 
-START_SECONDS = 30.0
+START_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,10 +41,11 @@ class Fetching:
             await asyncio.sleep(HELD)
         if Fate.KILLED in fates.values():
             self._desk.kill()
+        if Fate.CUT in fates.values():
+            self._desk.script.close()
         answer = await pass_on(channel, path, body, context)
         self._again += [self._desk.item(sequence) for sequence, fate in fates.items() if fate is Fate.REPEATED]
         if Fate.CUT in fates.values():
-            self._desk.script.close()
             await self._lose(context)
         return answer
 

@@ -122,9 +122,10 @@ class Session:
                 await self._pass_acknowledgements(one)
                 await self._send(pb.OpenInboxResponse(epoch=self._epoch, items=[self._desk.item(sequence)]))
             case Fate.CUT:
+                # First: whatever ends this stream meanwhile, the program is to find the inbox closed.
+                self._desk.script.close()
                 self._storing = True
                 await self._pass_acknowledgements(one)
-                self._desk.script.close()
                 self._cut.set()
             case Fate.KILLED:
                 self._storing = True

@@ -41,6 +41,8 @@ CONNECTIONS = 4
 TICK_SECONDS = 0.005
 BURST = 16
 """So many at once when it is late, before answers are looked at."""
+MESSAGE = 25
+"""Applications in a message of a stream, of the 100 that it may carry."""
 CALL_SECONDS = 20.0
 """More than a refusal may take."""
 SUBMIT = "/ronghe.intake.v1.IntakeService/SubmitApplication"
@@ -118,14 +120,16 @@ class Flood:
 
     async def _write(self, call: Any, part: Sequence[tuple[str, bytes]], rate: float) -> None:
         """For as long as it should take; what is held back then is not offered any more."""
+        messages = [part[first : first + MESSAGE] for first in range(0, len(part), MESSAGE)]
         end = time.monotonic() + len(part) / rate
-        async for number in _paced(len(part), rate, self.outcome):
+        async for number in _paced(len(messages), rate / MESSAGE, self.outcome):
             if time.monotonic() > end:
                 break
             item = pb.SubmitApplicationsRequest()
-            item.applications.add().ParseFromString(part[number][1])
+            for _, body in messages[number]:
+                item.applications.add().ParseFromString(body)
             await call.write(item.SerializeToString())
-            self.outcome.offered += 1
+            self.outcome.offered += len(messages[number])
         await call.done_writing()
 
     def _accepted(self, request_id: str, answer: bytes) -> None:

@@ -42,7 +42,7 @@ COMMANDS = {name: f"servers.{name}" for name in SUBSYSTEMS} | {"kafka": "kafka.K
 OPERATOR, AUDITOR = Identity("operator", "local"), Identity("auditor", "local")
 TERMINAL, INTAKE = Identity("terminal", "yukuaiban"), Identity("intake", "yukuaiban")
 START_SECONDS = 120.0
-PATIENCE = 40.0
+PATIENCE = 90.0
 
 # What intake says itself in a case; the lead's facts come from the plan.
 SAID_BY_INTAKE: Mapping[Ending, Sequence[str]] = {
@@ -260,7 +260,7 @@ def short_name(event: Event) -> str:
     return event.fact.type_url.rpartition(".")[2]
 
 
-async def until(holds: Callable[[], Awaitable[bool] | bool], what: str, seconds: float = 20.0) -> None:
+async def until(holds: Callable[[], Awaitable[bool] | bool], what: str, seconds: float = 60.0) -> None:
     """Look until it holds."""
     end = time.monotonic() + seconds
     while True:

@@ -46,7 +46,7 @@ class Machine:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not holds():  # noqa: ASYNC110 - it is looked at from outside
             await asyncio.sleep(0.01)
 

@@ -42,7 +42,7 @@ def step(
     )
 
 
-async def execute(kernel: Kernel, command: Message, caller: Identity = ORGAN, seconds: float = 10) -> Any:
+async def execute(kernel: Kernel, command: Message, caller: Identity = ORGAN, seconds: float = 60) -> Any:
     return await kernel.execute(command, ToyCall(caller, time.monotonic() + seconds), Message)
 
 

@@ -58,7 +58,7 @@ def door(authority: Authority, spans: Spans) -> Callable[[Kernel], Any]:
 async def take(client: SubsystemClient, count: int, *, ack: bool = True, **options: Any) -> list[Any]:
     """The next items of the inbox, acknowledged or not."""
     items: list[Any] = []
-    async with asyncio.timeout(10), aclosing(client.inbox(**options).batches()) as batches:
+    async with asyncio.timeout(60), aclosing(client.inbox(**options).batches()) as batches:
         async for batch in batches:
             for item in batch:
                 items.append(item)
@@ -116,7 +116,7 @@ async def test_an_item_that_was_put_off_comes_again_after_its_delay(kernel: Kern
     await execute(kernel, step(late))
     await execute(kernel, step(late))
     seen: list[tuple[str, int]] = []
-    async with door(kernel) as connect, connect() as client, asyncio.timeout(10):
+    async with door(kernel) as connect, connect() as client, asyncio.timeout(60):
         async for item in client.inbox():
             if not seen:
                 await item.nack(timedelta(seconds=0.5))
@@ -210,7 +210,7 @@ async def test_a_message_of_the_stream_is_bounded_by_bytes(kernel: Kernel, door:
     for _ in range(12):
         await execute(kernel, large(new_case()))
     taken = 0
-    async with door(kernel) as connect, connect() as client, asyncio.timeout(10):
+    async with door(kernel) as connect, connect() as client, asyncio.timeout(60):
         async for batch in client.inbox().batches():
             assert sum(item.message.ByteSize() for item in batch) < MOST_BYTES
             taken += len(batch)
@@ -277,7 +277,7 @@ async def test_cases_that_were_put_off_do_not_hold_up_the_others(kernel: Kernel,
     for case in busy:
         await asyncio.gather(*(execute(kernel, step(case)) for _ in range(12)))
     await execute(kernel, step(healthy))
-    async with door(kernel) as connect, connect() as client, asyncio.timeout(10):
+    async with door(kernel) as connect, connect() as client, asyncio.timeout(60):
         async for item in client.inbox(credit=10):
             if item.event.case_id == healthy:
                 break

@@ -49,7 +49,7 @@ def subsystem(counter: Counter) -> Subsystem:
 
 
 async def closed(kernel: Kernel, count: int = 1) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (await types(kernel)).count("Closed") < count:
             await kernel.wait_beyond(kernel.signals.position)
 
@@ -170,7 +170,7 @@ async def test_the_process_ends_when_the_timers_do(start: Start) -> None:
     ended, loop = asyncio.Event(), asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, ended.set)
     try:
-        async with start() as kernel, asyncio.timeout(10):
+        async with start() as kernel, asyncio.timeout(60):
             await kernel.write(lambda connection: connection.exec_driver_sql("DROP TABLE timer"))
             await ended.wait()
     finally:

@@ -22,7 +22,7 @@ logs.MOST_BYTES = 1_000
 resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 logs.look(Path(sys.argv[1]))
 """
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 def numbers(path: Path) -> list[int]:

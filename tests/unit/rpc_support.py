@@ -300,7 +300,7 @@ class ToyInbox:
 
 async def until(condition: Callable[[], object]) -> None:
     """Wait for what another task is about to do."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - the condition is on the far side of a connection
             await asyncio.sleep(0.01)
 

@@ -14,7 +14,7 @@ from servers.mesh import supervisor
 from servers.mesh.errors import MeshError
 from servers.mesh.supervisor import Child, Keeper
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 SLEEPS = "import time; print('up', flush=True); time.sleep(60)"
 SAYS_GOODBYE = """

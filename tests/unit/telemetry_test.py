@@ -192,7 +192,7 @@ def test_the_end_does_not_wait_for_a_collector_that_is_gone(monkeypatch: pytest.
     assert queue.dropped == 1
 
 
-def until(true: Callable[[], bool], seconds: float = 5) -> None:
+def until(true: Callable[[], bool], seconds: float = 60) -> None:
     ends = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < ends
