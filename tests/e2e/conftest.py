@@ -7,6 +7,7 @@ from clients.demo.plan import Desk
 from clients.demo.run import find_desks
 from clients.identity import Identity
 from servers.mesh.pki import issue_all
+from tests.collector import Collector, collecting
 from tests.e2e.door import PARTIES, Records, make_records
 from tests.e2e.drive import Mesh, running_mesh
 
@@ -14,7 +15,15 @@ STRANGERS = (Identity("intake", "elsewhere"), Identity("terminal", "elsewhere"))
 
 
 @pytest.fixture(scope="session")
-def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
+def collector() -> Iterator[Collector]:
+    """Where the mesh sends its metrics."""
+    with collecting() as (url, collector), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", url)
+        yield collector
+
+
+@pytest.fixture(scope="session")
+def mesh(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Iterator[Mesh]:
     """One mesh for all tests, stopped in good order at the end."""
     with running_mesh(tmp_path_factory.mktemp("mesh")) as started:
         issue_all(started.pki, STRANGERS)

@@ -1,3 +1,4 @@
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -14,6 +15,7 @@ from ronghe.case.v1 import case_pb2
 from ronghe.case.v1 import case_service_pb2 as cases
 from ronghe.intake.v1 import intake_service_pb2 as intake
 from ronghe.party.v1 import party_pb2
+from tests.collector import Collector
 from tests.e2e.drive import (
     AUDITOR,
     OPERATOR,
@@ -69,6 +71,29 @@ async def test_personal_data_is_in_no_file_but_journals_and_topic(mesh: Mesh, ca
         assert _marks_in(str(name)) == []
         if path.is_file() and name.parts[0] not in ("db", "kafka"):
             assert _marks_in(path.read_bytes()) == [], name
+
+
+async def test_personal_data_is_in_no_metric(case_id: str, collector: Collector) -> None:
+    """Each subsystem has sent those that count this case's calls and events, and its refusals."""
+    ended = time.time_ns()
+    await until(lambda: _have_sent(collector, ended) == set(SUBSYSTEMS), "every subsystem has sent its metrics")
+    sent = [request.SerializeToString() for request in collector.metrics]
+    assert any(contains(request, "ronghe.event.v1.CorrectionRequested") for request in sent)
+    assert any(contains(request, "FAILED_PRECONDITION") or contains(request, "INVALID_ARGUMENT") for request in sent)
+    assert {mark for request in sent for mark in _marks_in(request)} == set()
+
+
+def _have_sent(collector: Collector, after: int) -> set[str]:
+    """Subsystems of whose calls or events the collector has figures from later than this."""
+    return {
+        next(entry.value.string_value for entry in resource.resource.attributes if entry.key == "service.name")[:-3]
+        for request in collector.metrics
+        for resource in request.resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+        for point in metric.sum.data_points
+        if metric.name == "ronghe.events" and point.time_unix_nano > after
+    }
 
 
 async def test_personal_data_is_in_no_key_and_no_header_of_the_topic(mesh: Mesh, case_id: str) -> None:

@@ -5,19 +5,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import grpc
 import orjson
 import pytest
 import uuid_utils
-from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2, metrics_service_pb2_grpc
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1 import trace_pb2
 from rich.console import Console
@@ -36,6 +32,7 @@ from clients.telemetry.process import telemetry
 from clients.telemetry.spans import MAX_QUEUED, Sampler, Span, SpanQueue
 from clients.telemetry.store import FileExporter, read_trace
 from clients.telemetry.tree import faults, print_tree
+from tests.collector import Collector, collecting
 
 TRACE = trace_id("019ab3f0-7c1e-7d2a-9b4c-0123456789ab")
 OTHER_TRACE = TRACE + 1
@@ -345,29 +342,10 @@ def _printed(spans: Sequence[Span]) -> list[str]:
 # A collector that records what arrives
 
 
-class Collector(trace_service_pb2_grpc.TraceServiceServicer, metrics_service_pb2_grpc.MetricsServiceServicer):
-    def __init__(self) -> None:
-        self.traces: list[trace_service_pb2.ExportTraceServiceRequest] = []
-        self.metrics: list[metrics_service_pb2.ExportMetricsServiceRequest] = []
-
-    def Export(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802 - the service's own name
-        if isinstance(request, trace_service_pb2.ExportTraceServiceRequest):
-            self.traces.append(request)
-            return trace_service_pb2.ExportTraceServiceResponse()
-        self.metrics.append(request)
-        return metrics_service_pb2.ExportMetricsServiceResponse()
-
-
 @pytest.fixture
 def endpoint() -> Iterator[tuple[str, Collector]]:
-    collector = Collector()
-    server = grpc.server(ThreadPoolExecutor(2))
-    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(collector, server)  # type: ignore[no-untyped-call] # generated
-    metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(collector, server)  # type: ignore[no-untyped-call] # generated
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    yield f"http://127.0.0.1:{port}", collector
-    server.stop(None).wait()
+    with collecting() as (url, collector):
+        yield url, collector
 
 
 @pytest.fixture
