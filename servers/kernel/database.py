@@ -76,10 +76,14 @@ SQLITE_PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
     "PRAGMA busy_timeout=5000",
-    "PRAGMA cache_size=-65536",
     # See checkpoints.py; only where that thread cannot work does the writer do it itself.
     "PRAGMA wal_autocheckpoint=100000",
 )
+
+
+# KiB of pages that a connection may keep: the writer comes back to the same pages with each commit, and what a reader
+# does not find it takes from the system's own cache.
+WRITER_CACHE, READER_CACHE = 64 * 1024, 8 * 1024
 
 
 class Database:
@@ -95,7 +99,9 @@ class Database:
         )
         if self.is_sqlite:
             event.listen(self.writer, "begin", _begin_immediate)
+            event.listen(self.writer, "connect", lambda connection, _: _keep_pages(connection, WRITER_CACHE))
             event.listen(self.reader, "begin", _begin)
+            event.listen(self.reader, "connect", lambda connection, _: _keep_pages(connection, READER_CACHE))
 
     @property
     def is_gone(self) -> bool:
@@ -221,6 +227,10 @@ def _set_up_sqlite(connection: Any, _record: object) -> None:
     connection.isolation_level = None
     for pragma in SQLITE_PRAGMAS:
         connection.execute(pragma)
+
+
+def _keep_pages(connection: Any, kibibytes: int) -> None:
+    connection.execute(f"PRAGMA cache_size=-{kibibytes}")
 
 
 def _begin_immediate(connection: Connection) -> None:
