@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from faults.checker import (
     chains,
     connected,
+    decisions,
     disclosure,
     inboxes,
     once,
@@ -18,7 +19,21 @@ from faults.checker import (
 )
 from faults.checker.history import History, Problem
 
-CHECKS = (requests, once, spread, order, chains, inboxes, outcomes, settled, connected, disclosure, poison, unsent)
+CHECKS = (
+    requests,
+    once,
+    spread,
+    order,
+    chains,
+    inboxes,
+    outcomes,
+    decisions,
+    settled,
+    connected,
+    disclosure,
+    poison,
+    unsent,
+)
 
 
 def check(history: History) -> Sequence[Problem]:

@@ -1,6 +1,6 @@
 """Nobody is given what he may not see: a collaborator only its own tasks, and in them only what the item discloses."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from faults.checker.history import Delivery, Event, History, Kind, Problem
 from faults.checker.routes import TOLD_TO_COLLABORATOR, collaborator_of
@@ -12,13 +12,17 @@ PERSONAL_FIELDS = ("name", "id_number", "mobile", "address")
 def check(history: History) -> Iterator[Problem]:
     """Look at every delivery, by what the applicant wrote and what the item says."""
     personal = {case_id: event.fact.application.personal for case_id, event in history.submissions.items()}
-    asked = {event.case_id: _named(event) for event in history.own.values() if event.name == "CollaborationRequested"}
+    asked = {
+        event.fact.collaboration.collaboration_id: _named(event)
+        for event in history.own.values()
+        if event.name == "CollaborationRequested"
+    }
     for delivery in history.deliveries:
         event, submitted = delivery.event, history.submissions.get(delivery.event.case_id)
         if submitted is None or delivery.receiver in _insiders(submitted):
             continue
         yield from _foreign(delivery)
-        allowed = _allowed(event, submitted, asked.get(event.case_id, []))
+        allowed = _allowed(event, submitted, asked)
         for field, text in _texts(personal[event.case_id]):
             if text.encode() in event.body and f"applicant.{field}" not in allowed and field not in allowed:
                 yield _problem(delivery, f"shows the applicant's {field}")
@@ -45,12 +49,12 @@ def _foreign(delivery: Delivery) -> Iterator[Problem]:
         yield _problem(delivery, f"{event.name} is not for it")
 
 
-def _allowed(event: Event, submitted: Event, beyond: Sequence[str]) -> frozenset[str]:
-    """Names that the rule of this task discloses; beyond the rules, those that the lead named."""
+def _allowed(event: Event, submitted: Event, beyond: Mapping[str, Sequence[str]]) -> frozenset[str]:
+    """Names that the rule of this task discloses; beyond the rules, those that the lead named in this collaboration."""
     if event.name != "TaskAssigned":
         return frozenset()
     rules = {rule.id: rule.discloses for rule in submitted.fact.application.item.collaborators}
-    return frozenset(rules.get(event.fact.brief.rule, beyond))
+    return frozenset(rules.get(event.fact.brief.rule, beyond.get(event.fact.collaboration_id, ())))
 
 
 def _named(event: Event) -> Sequence[str]:

@@ -73,6 +73,16 @@ def poison_that_left_no_trace(history: History) -> History:
     return replace(history, topic=topic, poison=history.poison | {forged.id})
 
 
+def a_decision_that_leaves_an_answer_out(history: History) -> History:
+    """It rests on what others have said, and does not say what."""
+    rows = history.journals["department"].rows
+    row = next(row for row in rows if row.event.name == "Decided" and row.event.fact.collaborations)
+    decided = type(row.event.fact).FromString(row.event.body)
+    decided.decision.ClearField("opinions")
+    other = replace(row, event=replace(row.event, body=decided.SerializeToString()))
+    return _with_rows(history, "department", [other if each == row else each for each in rows])
+
+
 # --- doubled ---
 
 
@@ -300,6 +310,7 @@ MUTATIONS: dict[Mutation, Kind] = {
     a_gap_in_an_inbox: Kind.LOST,
     a_removed_tail: Kind.LOST,
     poison_that_left_no_trace: Kind.LOST,
+    a_decision_that_leaves_an_answer_out: Kind.LOST,
     an_event_taken_in_twice: Kind.DOUBLED,
     a_request_with_two_effects: Kind.DOUBLED,
     a_second_fact_under_another_id: Kind.DOUBLED,

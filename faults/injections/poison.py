@@ -97,8 +97,8 @@ async def _drip(stage: Stage, enough: asyncio.Event) -> Mapping[int, int]:
     return places
 
 
-def _has_ended(facts: set[tuple[str, str]]) -> bool:
-    return any((str(INTAKE), name) in facts for name in ENDS)
+def _has_ended(facts: set[tuple[str, str, str]]) -> bool:
+    return any((str(INTAKE), name, "") in facts for name in ENDS)
 
 
 async def _poison(stage: Stage, messages: Sequence[Poison]) -> Sequence[tuple[int, int]]:

@@ -10,12 +10,14 @@ from clients.department import DepartmentClient
 from clients.errors import CaseChanged, Refused
 from faults.load.applications import Desk, application
 from faults.load.cast import INTAKE, TERMINAL, Cast
+from faults.load.questions import BEYOND, question_to
 from ronghe.case.v1 import case_pb2
 from ronghe.case.v1 import case_service_pb2 as cases
 from ronghe.catalog.v1.catalog_pb2 import COLLABORATION_KIND_CONSULTATION, TIER_TOWN
 from ronghe.collaboration.v1 import collaboration_service_pb2 as collaboration
-from ronghe.collaboration.v1.collaboration_pb2 import COMPLETION_ALL_MUST_ANSWER, Collaboration, Completion
+from ronghe.collaboration.v1.collaboration_pb2 import COMPLETION_ALL_MUST_ANSWER, Answer, Collaboration, Completion
 from ronghe.department.v1 import department_service_pb2 as pb
+from ronghe.event.v1 import event_pb2 as event
 from ronghe.intake.v1 import intake_service_pb2 as intake
 from ronghe.party.v1.party_pb2 import Officer
 
@@ -23,8 +25,10 @@ Req = TypeVar("Req", bound=Message)
 Resp = TypeVar("Resp", bound=Message)
 
 OFFICER = Officer(name="主办经办人")
+BASIS = "行政许可法 第三十二条"
 REMEDIES = "可在六十日内申请行政复议，或者在六个月内提起行政诉讼"
 ENDS = ("Closed", "AcceptanceRefused", "Withdrawn")
+EXPLANATION = "已采取补救措施"
 OVERTAKEN = ("COLLABORATION_NOT_CITED", "CORRECTION_OPEN")
 """Refusals that call for another look at the case."""
 
@@ -78,6 +82,11 @@ class Case:
         """Return when the lead's inbox gave one of these."""
         await self.cast.told[self.case_id].until(str(self.desk.organ), *names)
 
+    async def lead_is_fed_back(self, *names: str) -> None:
+        """Return when the lead's inbox gave one of these about what it asked last."""
+        told = self.cast.told[self.case_id]
+        await told.until(str(self.desk.organ), *names, collaboration_id=self.collaboration_id)
+
     async def accept(self) -> None:
         """Without asking anybody."""
         request = pb.AcceptApplicationRequest(case_id=self.case_id, actor=OFFICER)
@@ -104,11 +113,22 @@ class Case:
 
     async def correct(self) -> None:
         """A notice, and its answer."""
-        defect = pb.Defect(subject="申请表", defect="未签字", required="补签后的申请表", basis="行政许可法 第三十二条")
-        request = pb.RequestCorrectionRequest(case_id=self.case_id, actor=OFFICER, defects=[defect])
+        await self._correct([pb.Defect(subject="申请表", defect="未签字", required="补签后的申请表", basis=BASIS)])
+
+    async def pass_on_needs(self) -> None:
+        """The same of what those asked need."""
+        defects = [
+            pb.Defect(subject="申请材料", defect="协办部门要求补充", required=need, basis=BASIS, task_id=one.task_id)
+            for one in self._answers
+            for need in one.answer.needs
+        ]
+        await self._correct(defects)
+
+    async def _correct(self, defects: Sequence[pb.Defect]) -> None:
+        request = pb.RequestCorrectionRequest(case_id=self.case_id, actor=OFFICER, defects=defects)
         notice = (await self._perform(self._client.request_correction, request)).notice
         await self.cast.told[self.case_id].until(str(INTAKE), "CorrectionRequested")
-        answers = [case_pb2.LineAnswer(line=line.line, text="已补签") for line in notice.lines]
+        answers = [case_pb2.LineAnswer(line=line.line, text="已补充") for line in notice.lines]
         supplement = intake.SupplementApplicationRequest(
             case_id=self.case_id, notice_number=notice.number, answers=answers
         )
@@ -125,11 +145,14 @@ class Case:
         await self._perform(self._client.record_step, request)
 
     async def grant(self) -> None:
-        """Granted, and closed."""
+        """Granted, and closed; who disagreed last is told why he is not followed."""
         request = pb.DecideApplicationRequest(case_id=self.case_id, actor=OFFICER)
         request.granted.certificate_number = f"FAULTS-{self.number:08}"
         first = request.granted.valid_from
         first.year, first.month, first.day = 2027, 1, 1
+        for one in self._answers:
+            if one.answer.opinion == Answer.OPINION_DISAGREE:
+                request.overrides.add(task_id=one.task_id, explanation=EXPLANATION)
         await self._decide(request)
         await self.close()
 
@@ -156,19 +179,24 @@ class Case:
 
     # --- asking others ---
 
-    async def ask(self, rules: Sequence[str], completion: "Completion.ValueType") -> None:
+    async def ask(self, rules: Sequence[str], completion: "Completion.ValueType", question: str = "") -> None:
         """By the item's rules."""
-        await self._ask(rules=rules, completion=completion)
+        await self._ask(rules=rules, completion=completion, question=question)
 
-    async def ask_organ(self, organ: str) -> None:
+    async def consult(self, rules: Sequence[str], opinion: "Answer.Opinion.ValueType" = Answer.OPINION_AGREE) -> None:
+        """Return when all have answered: whom the first rule asks with this opinion; the others agree."""
+        await self.ask(rules, COMPLETION_ALL_MUST_ANSWER, question_to(rules[0], opinion))
+        await self.lead_is_fed_back("CollaborationConcluded")
+
+    async def ask_organ(self, organ: str, question: str = BEYOND) -> None:
         """One that no rule names, and that is told of nothing but the question."""
-        other = self._other()
+        other = self._other(question)
         other.organ_id = organ
         await self._ask(others=[other], completion=COMPLETION_ALL_MUST_ANSWER)
 
     async def ask_where_there_is_none(self) -> None:
         """A department that no town has."""
-        other = self._other()
+        other = self._other(BEYOND)
         other.department, other.tier = "FIRE", TIER_TOWN
         await self._ask(others=[other], completion=COMPLETION_ALL_MUST_ANSWER)
 
@@ -180,11 +208,17 @@ class Case:
         try:
             await self._perform(self._client.collaborations.recall_collaboration, request)
         except Refused:
-            self.cast.told[self.case_id].say(str(self.desk.organ), "RecallDeclined")
+            self.cast.told[self.case_id].say(str(self.desk.organ), "RecallDeclined", self.collaboration_id)
 
-    def _other(self) -> collaboration.RequestCollaborationRequest.Other:
+    @property
+    def _answers(self) -> Sequence[event.AnswerReceived]:
+        """Those that the lead was told of what it asked last."""
+        answers = self.cast.told[self.case_id].answers.values()
+        return [one for one in answers if one.collaboration_id == self.collaboration_id]
+
+    def _other(self, question: str) -> collaboration.RequestCollaborationRequest.Other:
         return collaboration.RequestCollaborationRequest.Other(
-            kind=COLLABORATION_KIND_CONSULTATION, question="请提出意见", reply_days=3
+            kind=COLLABORATION_KIND_CONSULTATION, question=question, reply_days=3
         )
 
     async def _ask(self, **fields: Any) -> None:

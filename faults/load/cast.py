@@ -15,10 +15,11 @@ from faults.load.applications import Desk
 from faults.load.caller import Caller
 from ronghe.catalog.v1 import catalog_service_pb2 as catalog
 from ronghe.catalog.v1.catalog_pb2 import ServiceItem
+from ronghe.event.v1 import event_pb2 as event
 from ronghe.event.v1.event_pb2 import Event
 
 TERMINAL, INTAKE = Identity("terminal", "yukuaiban"), Identity("intake", "yukuaiban")
-DISTRICT, TOWN = "500103", "500103003"
+CITY, DISTRICT, TOWN = "500000", "500103", "500103003"
 
 SIGNS = Desk("IT-003", DISTRICT, "urban-mgmt-500103", {"area_m2": 12}, ("planning", "market-reg"))
 SIGNS_ELSEWHERE = Desk("IT-003", "500106", "urban-mgmt-500106", {"area_m2": 12}, ("planning", "market-reg"))
@@ -26,32 +27,55 @@ SHOPS = Desk("IT-027", TOWN, f"market-reg-{TOWN}")
 LOW_INCOME = Desk("IT-028", TOWN, f"civil-affairs-{TOWN}", {}, ("hrss", "housing", "public-security", "medical-ins"))
 """The one item whose rules disclose who the applicant is."""
 DESKS = (SIGNS, SIGNS_ELSEWHERE, SHOPS, LOW_INCOME)
+ROADS = Desk("IT-001", DISTRICT, SIGNS.lead, {}, ("traffic-police",))
+"""Nothing is granted here without the approval of whom the law requires to be asked."""
 ASKED = [f"{name}-{place}" for place in (DISTRICT, "500106") for name in ("planning", "market-reg")]
 ASKED += [f"{name}-{DISTRICT}" for name in ("hrss", "housing", "public-security", "medical-ins", "fire", "emergency")]
-CENTERS = (DISTRICT, "500106", TOWN)
+ASKED.append(f"traffic-police-{DISTRICT}")
+CENTERS = (CITY, DISTRICT, "500106", TOWN)
 TIMEOUT = 5.0
+FED_BACK = {
+    kind.DESCRIPTOR.name: kind
+    for kind in (
+        event.AnswerReceived,
+        event.CollaborationConcluded,
+        event.CollaborationRecalled,
+        event.RecallDeclined,
+    )
+}
+"""What a lead is told of a collaboration."""
 
 
 class Told:
     """What the parties of one case were told so far."""
 
     def __init__(self) -> None:
-        self.facts: set[tuple[str, str]] = set()
+        self.facts: set[tuple[str, str, str]] = set()
+        """Receiver, name of the fact, and the collaboration that it feeds back, if it does."""
+        self.answers: dict[str, event.AnswerReceived] = {}
+        """By task."""
         self._more = asyncio.Event()
 
-    def add(self, receiver: str, event: Event) -> None:
+    def add(self, receiver: str, told: Event) -> None:
         """A delivery, perhaps a repeated one."""
-        self.say(receiver, event.fact.type_url.rpartition(".")[2])
+        name = told.fact.type_url.rpartition(".")[2]
+        if name not in FED_BACK:
+            self.say(receiver, name)
+            return
+        fact = FED_BACK[name].FromString(told.fact.value)
+        if isinstance(fact, event.AnswerReceived):
+            self.answers[fact.task_id] = fact
+        self.say(receiver, name, fact.collaboration_id)
 
-    def say(self, receiver: str, name: str) -> None:
+    def say(self, receiver: str, name: str, collaboration_id: str = "") -> None:
         """The receiver knows of this fact."""
-        self.facts.add((receiver, name))
+        self.facts.add((receiver, name, collaboration_id))
         self._more.set()
         self._more = asyncio.Event()
 
-    async def until(self, receiver: str, *names: str) -> None:
+    async def until(self, receiver: str, *names: str, collaboration_id: str = "") -> None:
         """Return when the receiver was told one of these facts."""
-        while not any((receiver, name) in self.facts for name in names):
+        while not any((receiver, name, collaboration_id) in self.facts for name in names):
             await self._more.wait()
 
 

@@ -1,11 +1,13 @@
 """Those who are asked: they sign, answer or return; officers of the centers route what no rule routes."""
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import suppress
 
 from clients.errors import Refused
 from clients.identity import Identity
 from faults.load.cast import DISTRICT, Cast
+from faults.load.questions import BEYOND, NOBODYS_DUTY, opinion_on
 from ronghe.catalog.v1.catalog_pb2 import COLLABORATION_KIND_CO_APPROVAL
 from ronghe.collaboration.v1 import collaboration_service_pb2 as pb
 from ronghe.collaboration.v1.collaboration_pb2 import Answer, CoApproval
@@ -15,6 +17,15 @@ from ronghe.party.v1.party_pb2 import Officer
 
 RETURNS, SUGGESTED = f"fire-{DISTRICT}", f"emergency-{DISTRICT}"
 """It is never its duty; it suggests the other."""
+RETURNED: Mapping[str, Mapping[str, str]] = {
+    BEYOND: {RETURNS: SUGGESTED},
+    NOBODYS_DUTY: {
+        RETURNS: f"planning-{DISTRICT}",
+        f"planning-{DISTRICT}": f"housing-{DISTRICT}",
+        f"housing-{DISTRICT}": RETURNS,
+    },
+}
+"""Question -> whose duty it is not -> whose, as they believe: after the third return an officer decides."""
 LATE, LATE_SECONDS = (f"market-reg-{DISTRICT}",), 3.0
 """Signs late, so that time may sign for it."""
 OFFICER = Officer(name="协办经办人")
@@ -24,9 +35,10 @@ async def collaborate(cast: Cast, organ: str, fact: event.TaskAssigned) -> None:
     """Sign for the task and answer it, or return it. A recall may come first, then there is nothing to do."""
     party, client = Identity("organ", organ), cast.organs[organ].collaborations
     perform = cast.caller.perform
-    if organ == RETURNS:
+    suggested = RETURNED.get(fact.brief.question, {}).get(organ)
+    if suggested:
         request = pb.ReturnTaskRequest(task_id=fact.task_id, actor=OFFICER, reason="不属于本单位职责")
-        request.suggested_organ_id = SUGGESTED
+        request.suggested_organ_id = suggested
         with suppress(Refused):
             await perform(party, client.return_task, request)
         return
@@ -35,15 +47,25 @@ async def collaborate(cast: Cast, organ: str, fact: event.TaskAssigned) -> None:
     with suppress(Refused):  # signed for already, where time did so
         await perform(party, client.sign_for_task, pb.SignForTaskRequest(task_id=fact.task_id, actor=OFFICER))
     with suppress(Refused):
-        answer = pb.AnswerTaskRequest(task_id=fact.task_id, actor=OFFICER, answer=_answer(fact))
+        answer = pb.AnswerTaskRequest(task_id=fact.task_id, actor=OFFICER, answer=answer_to(fact))
         await perform(party, client.answer_task, answer)
 
 
-def _answer(fact: event.TaskAssigned) -> Answer:
-    answer = Answer(opinion=Answer.OPINION_AGREE, text="同意")
+def answer_to(fact: event.TaskAssigned) -> Answer:
+    """What the question wants, with all that this opinion and this kind of collaboration ask for."""
+    answer = Answer(opinion=opinion_on(fact.brief), text="经研究答复如下")
+    match answer.opinion:
+        case Answer.OPINION_AGREE_WITH_CONDITIONS:
+            answer.conditions.append(f"按{fact.task_id}号意见整改")
+        case Answer.OPINION_DISAGREE:
+            answer.reasons.append("影响公共利益")
+        case Answer.OPINION_NEED_MORE_MATERIAL:
+            answer.needs.append("现状照片")
+            return answer
     if fact.brief.kind == COLLABORATION_KIND_CO_APPROVAL:
+        disagrees = answer.opinion == Answer.OPINION_DISAGREE
         answer.co_approval.document_number = fact.task_id[:18]
-        answer.co_approval.result = CoApproval.RESULT_GRANTED
+        answer.co_approval.result = CoApproval.RESULT_DENIED if disagrees else CoApproval.RESULT_GRANTED
         day = answer.co_approval.issued_on
         day.year, day.month, day.day = 2026, 11, 20
     return answer

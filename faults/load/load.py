@@ -18,7 +18,7 @@ from faults.load.caller import Caller
 from faults.load.case import Case
 from faults.load.cast import DESKS, INTAKE, Cast, cast
 from faults.load.collaborators import collaborate, route
-from faults.load.courses import SHARES, Course
+from faults.load.courses import PLAYED_AT, SHARES, Course
 from faults.load.durable import DurableLog
 from faults.load.parties import Receiver
 from ronghe.event.v1 import event_pb2
@@ -69,9 +69,7 @@ class Load:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _begin(self, number: int, course: Course) -> None:
-        """At a desk that has rules to ask by, where the course asks."""
-        asks = course.__name__ in ("asked", "recalled", "decided_meanwhile", "withdrawn_while_asked")
-        desk = self.chance.choice([desk for desk in DESKS if desk.rules or not asks])
+        desk = self.chance.choice(PLAYED_AT.get(course, DESKS))
         self.begin(Case(number, desk, self.cast), course)
 
     def begin(self, case: Case, course: Course) -> asyncio.Task[None]:

@@ -13,7 +13,7 @@ from faults.checker.history import Delivery, Event, History, InboxRow, Journal, 
 from faults.checker.marks import mark_of
 from faults.checker.mutations import rechained
 from faults.checker.routes import EFFECTS, holders, owner, receivers
-from ronghe.case.v1.case_pb2 import Application, Case
+from ronghe.case.v1.case_pb2 import OUTCOME_GRANTED, Application, Case
 from ronghe.catalog.v1.catalog_pb2 import Collaborator, Organ, ServiceItem
 from ronghe.collaboration.v1.collaboration_pb2 import Answer, Brief, Collaboration, Standing
 from ronghe.document.v1.document_pb2 import Document
@@ -76,7 +76,7 @@ def _events() -> Sequence[Event]:
 
 
 def _facts() -> Sequence[Message]:
-    lead, asked = Organ(id=LEAD), Organ(id=ASKED, division="500103")
+    lead, asked = Organ(id=LEAD), Organ(id=ASKED, name="规划局", division="500103")
     item = ServiceItem(collaborators=[Collaborator(id="planning", discloses=["area_m2"])])
     application = Application(case_id=CASE, intake_id="yukuaiban", item=item, lead=lead)
     application.personal.CopyFrom(PersonalData(applicant=Party(name="申请人甲", mobile="19900000001")))
@@ -99,11 +99,20 @@ def _facts() -> Sequence[Message]:
         event.TaskAssigned(**task, organ=asked, brief=brief),
         event.TaskSigned(**task, organ_id=ASKED, officer=_officer("SignForTaskRequest")),
         event.TaskAnswered(**task, organ_id=ASKED, answer=Answer(officer=_officer("AnswerTaskRequest"))),
-        event.AnswerReceived(**task, organ=asked),
+        event.AnswerReceived(**task, organ=asked, answer=_agreed()),
         event.CollaborationConcluded(**of),
-        event.Decided(officer=_officer("DecideApplicationRequest")),
+        event.Decided(
+            officer=_officer("DecideApplicationRequest"),
+            outcome=OUTCOME_GRANTED,
+            decision=Document(opinions=["规划局：附条件同意"], conditions=["限高三米（规划局）"]),
+            collaborations=[COLLABORATION],
+        ),
         event.Closed(officer=_officer("CloseCaseRequest")),
     ]
+
+
+def _agreed() -> Answer:
+    return Answer(opinion=Answer.OPINION_AGREE_WITH_CONDITIONS, conditions=["限高三米"])
 
 
 def _officer(command: str) -> Officer:
