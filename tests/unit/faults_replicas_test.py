@@ -1,16 +1,18 @@
 """How replicas are added and removed, on a mesh whose processes are only named."""
 
 import signal
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from faults.injections import replicas
-from faults.injections.stage import Stage
+from faults.injections.stage import NotInjected, Stage
 from faults.meshes.replicas import ReplicatedMesh
 
 TURNS = 6
@@ -78,3 +80,25 @@ def test_callers_know_where_a_replica_may_be_added() -> None:
     mesh.addresses = {"intake": "127.0.0.1:1,127.0.0.1:11", "kafka": "127.0.0.1:92"}
     mesh.further = {"intake": "127.0.0.1:21"}
     assert mesh.known() == {"intake": "127.0.0.1:1,127.0.0.1:11,127.0.0.1:21", "kafka": "127.0.0.1:92"}
+
+
+async def _failing(failure: str, *, crowded: bool) -> Mapping[str, float]:
+    caller = SimpleNamespace(failures=Counter({"UNAVAILABLE ": 4}), answered=10)
+    stage = Stage(named(2), Path(), Random(7), {}, cast("Any", SimpleNamespace(cast=SimpleNamespace(caller=caller))))
+    async with replicas._no_call_fails(stage, "calls", crowded=crowded):
+        caller.answered += 5
+        caller.failures[failure] += 1
+    return stage.figures
+
+
+@pytest.mark.parametrize(
+    ("failure", "crowded"), [("UNAVAILABLE ", True), ("UNAVAILABLE ", False), (replicas.CROWDED, False)]
+)
+async def test_a_call_that_fails_while_replicas_go_in_good_order_is_told(failure: str, crowded: bool) -> None:
+    with pytest.raises(NotInjected, match="1 client calls failed, of 5"):
+        await _failing(failure, crowded=crowded)
+
+
+async def test_who_is_refused_where_starting_processes_crowd_the_machine_is_counted() -> None:
+    figures = await _failing(replicas.CROWDED, crowded=True)
+    assert figures == {"calls": 5, "of them refused in a crowd": 1}
