@@ -103,9 +103,10 @@ class Campaign:
             mesh = await stack.enter_async_context(self.scene.mesh(self.folder, self.port_base, environment))
             self.say(f"{len(faults)} faults, {self.rate:g} cases/s, seed {self.seed}, {mesh.data}")
             # Of several replicas the callers' own library chooses one, and goes to another when that fails.
-            targets = {name: mesh.addresses[name] for name in SUBSYSTEMS if "," not in mesh.addresses[name]}
+            known = mesh.known()
+            targets = {name: known[name] for name in SUBSYSTEMS if "," not in known[name]}
             network = await stack.enter_async_context(proxies(targets, Random(self.seed)))
-            addresses = {**mesh.addresses, **{name: proxy.address for name, proxy in network.items()}}
+            addresses = {**known, **{name: proxy.address for name, proxy in network.items()}}
             playing = await stack.enter_async_context(load(addresses, mesh.data / "pki", self._logs, self.seed))
             stage = Stage(mesh, crashes, Random(self.seed), network, playing)
             await self._break(stage, faults)

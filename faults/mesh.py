@@ -65,6 +65,10 @@ class Mesh:
             await asyncio.sleep(LOOK_SECONDS)
         self.addresses = {name: entry["address"] for name, entry in json.loads(endpoints.read_text()).items()}
 
+    def known(self) -> Mapping[str, str]:
+        """What callers are told: where each process listens."""
+        return self.addresses
+
     async def stop(self) -> int:
         """SIGTERM; gives the exit status."""
         assert self.process is not None  # noqa: S101 - start() came first

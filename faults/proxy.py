@@ -10,7 +10,8 @@ from enum import Enum, auto
 from random import Random
 
 CHUNK = 16_384
-DELAY_SECONDS = 0.5
+DELAY_SECONDS = (0.5, 0.5)
+"""At least and at most, of each chunk."""
 TORN_SHARE = 0.05
 """Of what is carried, a twentieth is torn: connections come about, and do not last."""
 TORN_SECONDS = 0.02
@@ -48,6 +49,9 @@ class Proxy:
     chance: Random
     network: Network = Network.WHOLE
     address: str = ""
+    delay: tuple[float, float] = DELAY_SECONDS
+    torn: int = 0
+    """Connections that were reset in the middle of a message."""
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -98,12 +102,13 @@ class Proxy:
     ) -> None:
         while chunk := await source.read(CHUNK):
             if self.network is Network.SLOW:
-                await asyncio.sleep(DELAY_SECONDS)
+                await asyncio.sleep(self.chance.uniform(*self.delay))
             while self.network in swallows:
                 await self._changed.wait()
             if self.network is Network.TORN and self.chance.random() < TORN_SHARE:
                 sink.write(chunk[: len(chunk) // 2])
                 await asyncio.sleep(TORN_SECONDS)
+                self.torn += 1
                 return
             sink.write(chunk)
             await sink.drain()

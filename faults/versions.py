@@ -64,7 +64,6 @@ EDITS: Mapping[str, Edits] = {
             f'            occurred_at=fact.occurred_at, lead_id=lead, text="{BY_INTAKE}"\n        )\n'
             "        return [fact, remark]\n",
         ),
-        ("        (record,) = caused\n", "        record = caused[0]\n"),
     ],
     "servers/governance/case.py": [("    fold_version = 2\n", "    fold_version = 3\n")],
     "servers/department/organ_case.py": [

@@ -55,17 +55,22 @@ def refusing(seconds: float) -> Injection:
     return inject
 
 
-def unreachable(network: Network, seconds: float) -> Injection:
-    """The network between the mesh and PostgreSQL is bad."""
+def bad_wire(network: Network, seconds: float) -> Injection:
+    """The network between the mesh and PostgreSQL is bad: so that nothing goes on, or so that something does."""
+    goes_on = network in (Network.SLOW, Network.TORN)
 
     async def inject(stage: Stage) -> None:
         wire = _wire(stage)
+        torn = wire.torn
         wire.become(network)
         try:
-            async with probed(stage):
+            async with probed(stage, reads=not goes_on, writes=not goes_on):
                 await asyncio.sleep(seconds)
         finally:
             wire.heal()
+        if network is Network.TORN and wire.torn == torn:
+            raise NotInjected("no connection was torn")
+        stage.figures["connections to PostgreSQL torn"] = wire.torn
 
     return inject
 

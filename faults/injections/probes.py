@@ -55,20 +55,21 @@ class Probe:
             self.slowest = max(self.slowest, time.monotonic() - started)
             await asyncio.sleep(PAUSE_SECONDS)
 
-    def check(self, *, reads_go_on: bool) -> None:
+    def check(self, *, goes_on: bool) -> None:
         """Raises NotInjected unless callers were told in time, and nothing else but that or the truth."""
         others = {code.name: count for code, count in self.codes.items() if code not in (*SAYS_SO, *WHOLE)}
         if others:
             raise NotInjected(f"callers of {self.where} got {others}")
-        if not reads_go_on and not any(self.codes[code] for code in SAYS_SO):
+        if not goes_on and not any(self.codes[code] for code in SAYS_SO):
             raise NotInjected(f"no caller of {self.where} noticed anything")
 
 
 @asynccontextmanager
-async def probed(stage: Stage, *, reads: bool = True) -> AsyncIterator[None]:
+async def probed(stage: Stage, *, reads: bool = True, writes: bool = True) -> AsyncIterator[None]:
     """While the block lasts intake is asked to read and to write, the others to read, by calls that nobody repeats.
 
-    Where `reads` is set intake's reads must not go on; of the others only that they are answered in time is looked at.
+    Where `reads` is set intake's reads must not go on, where `writes` is set its writes; of the others only that they
+    are answered in time is looked at.
     """
     reading, writing = Probe("intake"), Probe("intake")
     elsewhere = [Probe(name) for name in SUBSYSTEMS if name != "intake"]
@@ -86,10 +87,10 @@ async def probed(stage: Stage, *, reads: bool = True) -> AsyncIterator[None]:
                 task.cancel()
             await asyncio.gather(*asking, return_exceptions=True)
     _note(stage.figures, reading, writing, *elsewhere)
-    reading.check(reads_go_on=not reads)
-    writing.check(reads_go_on=False)
+    reading.check(goes_on=not reads)
+    writing.check(goes_on=not writes)
     for probe in elsewhere:
-        probe.check(reads_go_on=True)
+        probe.check(goes_on=True)
 
 
 def _note(figures: dict[str, float], *probes: Probe) -> None:

@@ -4,9 +4,10 @@ import asyncio
 import json
 import os
 import signal
-import time
 from collections import Counter
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from itertools import cycle, islice
 
 from faults.injections.stage import Injection, NotInjected, Stage, until
 from faults.mesh import SUBSYSTEMS
@@ -15,41 +16,81 @@ from faults.meshes.replicas import ReplicatedMesh
 READY_SECONDS = 120.0
 LEASE_SECONDS = 20.0
 NOBODY = 0
+CROWDED = "RESOURCE_EXHAUSTED OVERLOADED"
 
 
 async def rolling_restart(stage: Stage) -> None:
     """Every replica of every subsystem once, the next when the one before serves again; no client call may fail."""
-    caller, mesh = stage.load.cast.caller, _mesh(stage)
+    mesh = _mesh(stage)
+    async with _no_call_fails(stage, "calls during rolling restarts"):
+        for name in SUBSYSTEMS:
+            for address, pid in mesh.replicas(name).items():
+                _signal(pid, signal.SIGTERM)
+                async with asyncio.timeout(READY_SECONDS):
+                    await mesh.serving(name, address, but=pid)
+
+
+@asynccontextmanager
+async def _no_call_fails(stage: Stage, figure: str, *, crowded: bool = False) -> AsyncIterator[None]:
+    """But for what the client library sends again by its own policy. Raises NotInjected.
+
+    Where starting processes crowd the machine calls may be refused for that: they are counted, and fail nothing.
+    """
+    caller = stage.load.cast.caller
     failures, answered = Counter(caller.failures), caller.answered
-    for name in SUBSYSTEMS:
-        for address, pid in mesh.replicas(name).items():
-            _signal(pid, signal.SIGTERM)
-            async with asyncio.timeout(READY_SECONDS):
-                await mesh.serving(name, address, but=pid)
-    stage.figures["calls during rolling restarts"] = (
-        stage.figures.get("calls during rolling restarts", 0) + caller.answered - answered
-    )
+    yield
+    _count(stage, figure, calls := caller.answered - answered)
     failed = caller.failures - failures
+    if crowded:
+        _count(stage, "of them refused in a crowd", failed.pop(CROWDED, 0))
     if failed:
-        raise NotInjected(f"{failed.total()} client calls failed, of {caller.answered - answered}: {dict(failed)}")
+        raise NotInjected(f"{failed.total()} client calls failed, of {calls}: {dict(failed)}")
 
 
 def coming_and_going(seconds: float, pause: float) -> Injection:
-    """A replica is removed every so often, gently or not; the supervisor adds it again. One of each goes on serving."""
+    """Replicas are added to those that the supervisor keeps, and removed, in turn.
+
+    For half of the time in good order, and no client call may fail; then with every second one killed.
+    """
+
+    turns = round(seconds / 2 / pause)
 
     async def inject(stage: Stage) -> None:
-        mesh, end, removed = _mesh(stage), time.monotonic() + seconds, 0
-        while time.monotonic() < end:
-            name = stage.chance.choice(SUBSYSTEMS)
-            replicas = mesh.replicas(name)
-            if len(replicas) > 1:
-                number = stage.chance.choice((signal.SIGTERM, signal.SIGTERM, signal.SIGKILL))
-                removed += _signal(stage.chance.choice(list(replicas.values())), number)
-            await asyncio.sleep(pause)
-        stage.figures["replicas removed and added"] = stage.figures.get("replicas removed and added", 0) + removed
-        await _complete(mesh)
+        try:
+            async with _no_call_fails(stage, "calls while replicas came and went", crowded=True):
+                await _come_and_go(stage, turns, pause, [signal.SIGTERM])
+            await _come_and_go(stage, turns, pause, [signal.SIGTERM, signal.SIGKILL])
+        finally:
+            await _mesh(stage).remove_added()
+        await _complete(_mesh(stage))
 
     return inject
+
+
+async def _come_and_go(stage: Stage, turns: int, pause: float, numbers: Sequence[signal.Signals]) -> None:
+    mesh, ways = _mesh(stage), cycle(numbers)
+    for adds in islice(cycle((True, False)), turns):
+        lacking = [name for name in SUBSYSTEMS if not mesh.has_more(name)]
+        if adds and lacking:
+            mesh.add(stage.chance.choice(lacking))
+            _count(stage, "replicas added", 1)
+        else:
+            _count(stage, "replicas removed", await _remove(stage, next(ways)))
+        await asyncio.sleep(pause)
+
+
+async def _remove(stage: Stage, number: signal.Signals) -> bool:
+    """Any replica beside which others of its subsystem serve; whether there was one.
+
+    The supervisor starts its own ones again.
+    """
+    serving = [await _mesh(stage).serving_now(name) for name in SUBSYSTEMS]
+    several = [list(replicas.values()) for replicas in serving if len(replicas) > 1]
+    return bool(several) and _signal(stage.chance.choice(stage.chance.choice(several)), number)
+
+
+def _count(stage: Stage, figure: str, more: int) -> None:
+    stage.figures[figure] = stage.figures.get(figure, 0) + more
 
 
 def killed_replica(name: str) -> Injection:

@@ -1,58 +1,101 @@
-"""A subsystem is run from the next version's source, beside others of this one."""
+"""Replicas run from the next version's source, beside those of this one: on the same database, and across the mesh."""
 
+import asyncio
 import os
 import signal
 from collections.abc import Iterable
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-from faults.injections.days import opened, status_of
+from faults.injections.replicas import READY_SECONDS
 from faults.injections.stage import Injection, NotInjected, Stage, until
 from faults.mesh import SUBSYSTEMS
+from faults.meshes.replicas import ReplicatedMesh
 from faults.versions import BY_INTAKE, BY_LEAD, FIELD
 
 SOURCES, NEXT = "sources", "next"
-"""In the scene's folder: a link for each subsystem to the source it is started from, and the next version's."""
+"""In the scene's folder: a link for each replica to the source it is started from, and the next version's."""
+REPLICAS = 2
+"""Of each subsystem."""
 STREAMS = {"intake": "application", "governance": "case", "department": "organ_case"}
 SAID = {"intake": "ApplicationRemarked", "department": "StepRemarked"}
 """What the next version of each says more."""
 ENOUGH = 20
-"""Facts of a new type that must be there before it goes on."""
+"""Cases on which each version has worked, and facts of a new type, that must be there before it goes on."""
 SECONDS = 90.0
 """Within which what is waited for must be there."""
 
 
-def upgraded(name: str) -> Injection:
-    """It ends, and is started from the next version's source; what it says more reaches the others as it should."""
+def mixed(name: str) -> Injection:
+    """One of its replicas ends, and is started from the next version's source; both work on the same cases."""
 
     async def inject(stage: Stage) -> None:
-        await stage.mesh.running(name)
-        link_to(stage.folder, name, stage.folder / NEXT)
-        pid = stage.mesh.signal(name, signal.SIGTERM)
-        await stage.mesh.running(name, but=pid)
-        await status_of(stage.mesh, name)
-        following = (stage.folder / NEXT).resolve()
-        upgraded_ones = [each for each in SUBSYSTEMS if _source(stage.folder, each) == following]
+        await _upgrade(stage, name, 1)
+        newest = _newest_case(stage, name)
+        await until(lambda: _both_work(stage, name, newest), SECONDS, f"two versions of {name} work on new cases")
         if name in SAID:
             await _said(stage, name)
+
+    return inject
+
+
+def upgraded(name: str) -> Injection:
+    """Its other replica follows; what it says more has reached the others, and takes effect, as it should."""
+
+    async def inject(stage: Stage) -> None:
+        await _upgrade(stage, name, REPLICAS)
+        following = (stage.folder / NEXT).resolve()
+        upgraded_ones = [each for each in SUBSYSTEMS if _source(stage.folder, each) == following]
         await _seen(stage, upgraded_ones)
         _check_raw(stage, upgraded_ones)
 
     return inject
 
 
-def link_to(folder: Path, name: str, source: Path) -> None:
-    """Where a subsystem is started from the next time."""
-    link = folder / SOURCES / name
+async def _upgrade(stage: Stage, name: str, replica: int) -> None:
+    """Return when it serves again."""
+    mesh = _mesh(stage)
+    address, pid = list(mesh.replicas(name).items())[replica - 1]
+    link_to(stage.folder, name, replica, stage.folder / NEXT)
+    os.kill(pid, signal.SIGTERM)
+    async with asyncio.timeout(READY_SECONDS):
+        await mesh.serving(name, address, but=pid)
+
+
+def link_to(folder: Path, name: str, replica: int, source: Path) -> None:
+    """Where it is started from the next time."""
+    link = link_of(folder, name, replica)
     link.parent.mkdir(exist_ok=True)
     fresh = link.with_suffix(".new")
     os.symlink(source.resolve(), fresh)
     fresh.replace(link)
 
 
+def link_of(folder: Path, name: str, replica: int) -> Path:
+    """Of one process."""
+    return folder / SOURCES / f"{name}-{replica}"
+
+
 def _source(folder: Path, name: str) -> Path:
-    return Path(os.readlink(folder / SOURCES / name))
+    """Of the replica that follows last."""
+    return Path(os.readlink(link_of(folder, name, REPLICAS)))
+
+
+def _newest_case(stage: Stage, name: str) -> str:
+    """Ids of cases are in the order in which they were submitted."""
+    with _mesh(stage).postgresql.connect(f"ronghe_{name}") as connection:
+        row = connection.execute(f"SELECT max(case_id) FROM stream_{STREAMS[name]}").fetchone()  # noqa: S608 - ours
+    return str(row[0]) if row else ""
+
+
+def _both_work(stage: Stage, name: str, newest: str) -> bool:
+    """Whether each version has worked on enough cases that came after this one."""
+    with _mesh(stage).postgresql.connect(f"ronghe_{name}") as connection:
+        rows = connection.execute(
+            f"SELECT count(*) FROM stream_{STREAMS[name]} WHERE case_id > %s GROUP BY fold_version",  # noqa: S608 - ours
+            (newest,),
+        ).fetchall()
+    return len(rows) > 1 and all(count >= ENOUGH for (count,) in rows)
 
 
 async def _said(stage: Stage, name: str) -> None:
@@ -77,7 +120,7 @@ def _check_raw(stage: Stage, upgraded_ones: Iterable[str]) -> None:
     for name in set(SUBSYSTEMS) - set(upgraded_ones):
         if _views_with(stage, name, BY_INTAKE) or _views_with(stage, name, BY_LEAD):
             raise NotInjected(f"{name} is not of the version that it should be")
-        with_field = _count(stage, name, "journal", "type LIKE '%.Submitted' AND instr(body, ?)", FIELD.encode())
+        with_field = _count(stage, name, "journal", "type LIKE '%%.Submitted' AND position(%s in body) > 0", FIELD)
         if _views_with(stage, name, FIELD) < with_field:
             raise NotInjected(
                 f"{name} has {with_field} applications with a field that it does not know, not all in views"
@@ -93,14 +136,20 @@ def _took_effect(stage: Stage, name: str, text: str, least: int) -> bool:
 
 
 def _facts(stage: Stage, name: str, kind: str) -> int:
-    return _count(stage, name, "journal", "type = ?", f"ronghe.event.v1.{kind}")
+    return _count(stage, name, "journal", "convert_to(type, 'UTF8') = %s", f"ronghe.event.v1.{kind}")
 
 
 def _views_with(stage: Stage, name: str, text: str) -> int:
-    return _count(stage, name, f"stream_{STREAMS[name]}", "instr(snapshot, ?)", text.encode())
+    return _count(stage, name, f"stream_{STREAMS[name]}", "position(%s in snapshot) > 0", text)
 
 
-def _count(stage: Stage, name: str, table: str, condition: str, value: str | bytes) -> int:
-    with closing(opened(stage.mesh.database(name))) as connection:
+def _count(stage: Stage, name: str, table: str, condition: str, text: str) -> int:
+    with _mesh(stage).postgresql.connect(f"ronghe_{name}") as connection:
         statement = f"SELECT count(*) FROM {table} WHERE {condition}"  # noqa: S608 - ours
-        return int(connection.execute(statement, (value,)).fetchone()[0])
+        row = connection.execute(statement, (text.encode(),)).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _mesh(stage: Stage) -> ReplicatedMesh:
+    assert isinstance(stage.mesh, ReplicatedMesh)  # noqa: S101 - of the scene
+    return stage.mesh

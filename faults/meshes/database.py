@@ -13,6 +13,8 @@ from faults.meshes.replicas import DISTANCE, ReplicatedMesh
 from faults.proxy import Network, Proxy
 
 COMMIT = b"COMMIT"
+DELAY_SECONDS = (0.05, 0.2)
+"""Of each chunk, where the network is slow: a transaction is a dozen of them."""
 ARRIVAL_SECONDS = 0.1
 """Until what was sent has arrived and is done."""
 
@@ -64,7 +66,7 @@ class _Commits:
 async def wired(folder: Path, port_base: int, environment: Mapping[str, str]) -> AsyncIterator[ReplicatedMesh]:
     """One process of each subsystem, PostgreSQL at the end of a wire, and one broker."""
     async with postgresql(port_base + DISTANCE) as server:
-        wire = Wire(("127.0.0.1", server.port), Random(port_base))
+        wire = Wire(("127.0.0.1", server.port), Random(port_base), delay=DELAY_SECONDS)
         listener = await asyncio.start_server(wire.accept, "127.0.0.1", 0)
         async with listener:
             wire.address = f"127.0.0.1:{listener.sockets[0].getsockname()[1]}"

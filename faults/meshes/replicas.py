@@ -1,18 +1,24 @@
 """A mesh on PostgreSQL, with several processes of each subsystem."""
 
 import asyncio
+import os
 import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from faults.mesh import COMMANDS, LOOK_SECONDS, Mesh, children, command
+from faults.mesh import COMMANDS, LOOK_SECONDS, STOP_SECONDS, SUBSYSTEMS, Mesh, children, command
 from faults.meshes.postgresql import Postgresql, postgresql
 from faults.proxy import Proxy
 
 DISTANCE = 95
 """Of the server's port from the base."""
+NEXT_REPLICA = 10
+"""From one replica's ports to the next one's."""
+REPLICAS = 3
 START_SECONDS = 270.0
 """Nine processes, on two cores that others may use as well."""
 
@@ -24,6 +30,21 @@ class ReplicatedMesh(Mesh):
     server: Postgresql | None = None
     wire: Proxy | None = None
     """Between the mesh and the server; None where they talk directly."""
+    further: Mapping[str, str] = field(default_factory=dict)
+    """Subsystem -> where one more replica may serve, which the supervisor knows nothing of."""
+    _added: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
+    """Those, by subsystem."""
+    _models: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Subsystem -> the environment of the replicas that the supervisor keeps."""
+
+    async def start(self) -> None:
+        """Return when it is up; raises MeshFailed."""
+        await super().start()
+        self._models = {name: _environment(next(iter(self.replicas(name).values()))) for name in SUBSYSTEMS}
+
+    def known(self) -> Mapping[str, str]:
+        """With the places at which a replica may be added: who listens there, callers find out by themselves."""
+        return {name: ",".join(filter(None, (each, self.further.get(name)))) for name, each in self.addresses.items()}
 
     @property
     def postgresql(self) -> Postgresql:
@@ -38,8 +59,43 @@ class ReplicatedMesh(Mesh):
     def replicas(self, name: str) -> Mapping[str, int]:
         """Of a subsystem: address -> pid of the process that runs now."""
         assert self.process is not None  # noqa: S101 - start() came first
-        found = {_listen(pid): pid for pid in children(self.process.pid) if COMMANDS[name] in command(pid)}
+        found = {
+            _environment(pid).get("RONGHE_LISTEN", ""): pid
+            for pid in children(self.process.pid)
+            if COMMANDS[name] in command(pid)
+        }
         return {address: pid for address, pid in sorted(found.items()) if address}
+
+    def has_more(self, name: str) -> bool:
+        """Whether a replica that was added to a subsystem runs."""
+        return name in self._added and self._added[name].poll() is None
+
+    def add(self, name: str) -> None:
+        """Start one more replica of a subsystem, as the supervisor starts its own ones."""
+        own = {"RONGHE_LISTEN": self.further[name], "RONGHE_INSTANCE": f"{name}-01-added"}
+        log = self.data / "log" / f"{name}-added.log"
+        self._added[name] = subprocess.Popen(
+            [sys.executable, "-m", "servers.mesh.child", sys.executable, "-m", f"servers.{name}"],
+            env={**self._models[name], **own, "RONGHE_LOG": str(log)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    async def serving_now(self, name: str) -> Mapping[str, int]:
+        """The replicas of a subsystem that let callers in: address -> pid. One that was added is among them."""
+        found = dict(self.replicas(name))
+        if self.has_more(name):
+            found[self.further[name]] = self._added[name].pid
+        return {address: pid for address, pid in found.items() if await _accepts(address)}
+
+    async def remove_added(self) -> None:
+        """Return when all that were added have ended, in good order. TimeoutError."""
+        for process in self._added.values():
+            process.terminate()
+        async with asyncio.timeout(STOP_SECONDS):
+            while any(map(self.has_more, self._added)):  # noqa: ASYNC110 - the system does not say when
+                await asyncio.sleep(LOOK_SECONDS)
 
     async def serving(self, name: str, address: str, *, but: int = 0) -> None:
         """Return when another process than this one serves there."""
@@ -48,26 +104,36 @@ class ReplicatedMesh(Mesh):
 
 
 @asynccontextmanager
-async def replicated(folder: Path, port_base: int, environment: Mapping[str, str]) -> AsyncIterator[ReplicatedMesh]:
-    """Three processes of each subsystem, and one broker."""
+async def replicated(
+    folder: Path, port_base: int, environment: Mapping[str, str], replicas: int = REPLICAS
+) -> AsyncIterator[ReplicatedMesh]:
+    """Several processes of each subsystem, and one broker."""
     async with postgresql(port_base + DISTANCE) as server:
-        settings = {"RONGHE_MESH_DATABASE": server.url(), "RONGHE_MESH_REPLICAS": "3"}
+        settings = {"RONGHE_MESH_DATABASE": server.url(), "RONGHE_MESH_REPLICAS": str(replicas)}
+        free = port_base + NEXT_REPLICA * replicas
         mesh = ReplicatedMesh(
-            folder / "data", port_base, {**environment, **settings}, server=server, patience=START_SECONDS
+            folder / "data",
+            port_base,
+            {**environment, **settings},
+            server=server,
+            patience=START_SECONDS,
+            further={name: f"127.0.0.1:{free + place}" for place, name in enumerate(SUBSYSTEMS, 1)},
         )
         await mesh.start()
         try:
             yield mesh
         finally:
+            await mesh.remove_added()
             await mesh.stop()
 
 
-def _listen(pid: int) -> str:
+def _environment(pid: int) -> Mapping[str, str]:
+    """What a process was started with; nothing where there is none."""
     try:
         variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:
-        return ""
-    return next((each.partition(b"=")[2].decode() for each in variables if each.startswith(b"RONGHE_LISTEN=")), "")
+        return {}
+    return dict(os.fsdecode(each).split("=", 1) for each in variables if b"=" in each)
 
 
 async def _accepts(address: str) -> bool:

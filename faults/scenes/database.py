@@ -1,10 +1,11 @@
 """Databases that fail: PostgreSQL at the end of a wire, and SQLite's files."""
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
 
 from faults.injections.databases import (
+    bad_wire,
     commits_cut,
     exhausted,
     full,
@@ -14,7 +15,6 @@ from faults.injections.databases import (
     restarted,
     slow,
     standing,
-    unreachable,
 )
 from faults.injections.stage import Fault, Scene
 from faults.mesh import single
@@ -22,7 +22,17 @@ from faults.meshes.database import wired
 from faults.proxy import Network
 
 SECONDS, LONG_SECONDS = 12.0, 60.0
+WIRE_SECONDS = 6.0
+"""Where somebody is told, or something arrives."""
 COMMITS = 20
+WIRE: Mapping[Network, float] = {
+    Network.CUT: WIRE_SECONDS,
+    Network.BLACK_HOLE: SECONDS,
+    Network.HALF_OPEN: SECONDS,
+    Network.SLOW: WIRE_SECONDS,
+    Network.TORN: WIRE_SECONDS,
+}
+"""How the network to PostgreSQL is for so long."""
 
 
 def on_postgresql(quick: bool, chance: Random) -> Sequence[Fault]:
@@ -34,10 +44,13 @@ def on_postgresql(quick: bool, chance: Random) -> Sequence[Fault]:
         Fault("PostgreSQL crashed", restarted(signal.SIGQUIT), measured=True),
         Fault(f"PostgreSQL away {LONG_SECONDS:.0f} s", refusing(LONG_SECONDS), measured=True),
         Fault(f"PostgreSQL away {SECONDS:.0f} s", refusing(SECONDS), measured=True),
-        Fault(f"black hole before PostgreSQL {SECONDS:.0f} s", unreachable(Network.BLACK_HOLE, SECONDS), measured=True),
         Fault("PostgreSQL has no connection left", exhausted(SECONDS), measured=True),
         Fault(f"PostgreSQL stands still {SECONDS:.0f} s", standing(SECONDS), measured=True),
         Fault(f"PostgreSQL on a slow disk {SECONDS:.0f} s", slow(SECONDS), measured=True),
+        *(
+            Fault(f"{network.described} before PostgreSQL {seconds:.0f} s", bad_wire(network, seconds), measured=True)
+            for network, seconds in WIRE.items()
+        ),
         *(Fault(f"{COMMITS} commits of unknown outcome", commits_cut(COMMITS), measured=True) for _ in range(3)),
     ]
     chance.shuffle(faults)

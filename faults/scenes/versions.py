@@ -1,4 +1,4 @@
-"""Versions side by side: each subsystem is upgraded while the others are as they were, under load."""
+"""Versions side by side, on one database and across the mesh: replicas are upgraded one after another, under load."""
 
 import asyncio
 import json
@@ -7,10 +7,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
 
-from faults.injections.processes import killed
+from faults.injections.replicas import killed_replica
 from faults.injections.stage import Fault, Scene
-from faults.injections.versions import NEXT, SOURCES, link_to, upgraded
-from faults.mesh import SUBSYSTEMS, Mesh, single
+from faults.injections.versions import NEXT, REPLICAS, link_of, link_to, mixed, upgraded
+from faults.mesh import SUBSYSTEMS
+from faults.meshes.replicas import ReplicatedMesh, replicated
 from faults.versions import TREE, next_version
 
 ORDER = ("intake", "department", "governance")
@@ -23,21 +24,25 @@ def schedule(quick: bool, chance: Random) -> Sequence[Fault]:
         return []
     faults = []
     for name in ORDER:
+        faults.append(Fault(f"{name} of two versions on one database", mixed(name), measured=True))
+        faults.append(Fault("kill -9 among versions", killed_replica(chance.choice(SUBSYSTEMS)), measured=True))
         faults.append(Fault(f"{name} of the next version, beside what there is", upgraded(name), measured=True))
-        other = chance.choice(SUBSYSTEMS)
-        faults.append(Fault("kill -9 among versions", killed(other), measured=True))
     return faults
 
 
 @asynccontextmanager
-async def _mesh(folder: Path, port_base: int, environment: Mapping[str, str]) -> AsyncIterator[Mesh]:
-    """Each subsystem is started from wherever its link leads."""
+async def _mesh(folder: Path, port_base: int, environment: Mapping[str, str]) -> AsyncIterator[ReplicatedMesh]:
+    """Each replica is started from wherever its link leads."""
     await asyncio.to_thread(next_version, folder / NEXT)
+    sources = {}
     for name in SUBSYSTEMS:
-        link_to(folder, name, TREE)
-    sources = {name: str((folder / SOURCES / name).absolute()) for name in SUBSYSTEMS}
-    async with single(folder, port_base, {**environment, "RONGHE_MESH_SOURCES": json.dumps(sources)}) as mesh:
+        for replica in range(1, REPLICAS + 1):
+            link_to(folder, name, replica, TREE)
+            key = name if replica == 1 else f"{name}/{replica}"
+            sources[key] = str(link_of(folder, name, replica).absolute())
+    variables = {**environment, "RONGHE_MESH_SOURCES": json.dumps(sources)}
+    async with replicated(folder, port_base, variables, REPLICAS) as mesh:
         yield mesh
 
 
-SCENE = Scene("versions", _mesh, schedule, rate=8.0)
+SCENE = Scene("versions", _mesh, schedule, rate=6.0)

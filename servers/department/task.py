@@ -64,7 +64,7 @@ class TaskStream(Stream[TaskState]):
 
     def reply(self, command: Any, caused: Sequence[Record]) -> Message:
         """The version after it, and to a signature the last day."""
-        (record,) = caused
+        record = caused[0]  # a later version may have let more follow
         match record.fact:
             case event.TaskSigned() as fact:
                 return pb.SignForTaskResponse(reply_due=fact.reply_due, version=record.version)

@@ -76,7 +76,7 @@ class ApplicationStream(Stream[ApplicationState]):
 
     def reply(self, command: Any, caused: Sequence[Record]) -> Message:
         """The voucher with its query code, or how the case stands."""
-        (record,) = caused
+        record = caused[0]  # a later version may have let more follow
         match record.fact:
             case event.Submitted() as fact:
                 return pb.SubmitApplicationResponse(

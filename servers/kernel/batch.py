@@ -122,7 +122,8 @@ class Batch:
         live.timers = live.rules.timers(live.state)
         live.figures = live.rules.figures(live.state)
         live.parties = frozenset(live.rules.parties(live.state))
-        if row.fold_version != live.rules.fold_version:
+        # What a replica of a later version has stored is taken as it is: what is not known here survives in it.
+        if row.fold_version < live.rules.fold_version:
             self._fold_again(live)
 
     def _fold_again(self, live: LiveStream) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -91,15 +92,16 @@ class LateFacts:
                 log.warning("late_facts.paused", error=str(error))
 
     async def meet_all(self) -> None:
-        """Meet all there are, in the journal's order."""
-        while positions := await self._kernel.read(_known_now):
+        """Meet all there are now, in the journal's order: a replica of an older version may go on adding to them."""
+        last = await self._kernel.read(lambda connection: connection.scalar(select(tables.journal_head.c.position)))
+        while positions := await self._kernel.read(partial(_known_now, last=last or 0)):
             await self._kernel.meet([Meet(position) for position in positions])
             log.info("late_facts.met", count=len(positions))
 
 
-def _known_now(connection: Connection) -> Sequence[int]:
+def _known_now(connection: Connection, last: int) -> Sequence[int]:
     columns = tables.raw_fact.c
-    untried = columns.tried_at.is_(None)
+    untried = columns.tried_at.is_(None) & (columns.position <= last)
     types = connection.scalars(select(columns.type).where(untried).distinct())
     known = [name for name in types if fact_class(name) is not None]
     if not known:

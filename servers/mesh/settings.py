@@ -33,7 +33,7 @@ class MeshSettings(BaseSettings):
         default={}, description="addresses by which the others reach kafka, intake, governance, where not directly"
     )
     sources: Mapping[str, Path] = Field(
-        default={}, description="folders of ronghe's source by subsystem, where it is not to be run from this one"
+        default={}, description="folders of ronghe's source by process (intake, intake/2), where it is another one's"
     )
     stepped_clock: bool = Field(default=False, description="a simulation: operators may advance the clock")
     longest_pause: float = Field(default=30.0, gt=0, description="seconds before what keeps dying is restarted")

@@ -164,7 +164,7 @@ def _subsystem(name: str, replica: int, settings: MeshSettings, ports: Ports, op
         "RONGHE_INTAKES": json.dumps(settings.intakes),
     }
     command = [sys.executable, "-m", f"servers.{name}"]
-    source = settings.sources.get(name)
+    source = settings.sources.get(_key(name, replica))
     if source is not None:
         environment["PYTHONPATH"] = os.pathsep.join(map(str, (source, source / "proto")))
         command.insert(1, "-P")  # and from nowhere else, such as the working directory

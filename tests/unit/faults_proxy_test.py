@@ -1,6 +1,7 @@
 """The bad networks, between a client and a server that sends back what it gets."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from random import Random
@@ -83,6 +84,15 @@ async def test_a_slow_network_carries_everything_later() -> None:
         assert await _echo(proxy) == b"hello"
 
 
+async def test_how_slow_a_network_is_can_be_chosen() -> None:
+    async with between() as proxy:
+        proxy.delay = (0.6, 0.7)
+        proxy.become(Network.SLOW)
+        started = time.monotonic()
+        assert await _echo(proxy) == b"hello"
+        assert time.monotonic() - started > 2 * 0.6  # there and back
+
+
 async def test_a_torn_connection_is_reset_when_a_part_of_a_message_has_arrived(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("faults.proxy.TORN_SHARE", 1.0)
     arrived: asyncio.Queue[bytes] = asyncio.Queue()
@@ -102,5 +112,6 @@ async def test_a_torn_connection_is_reset_when_a_part_of_a_message_has_arrived(m
             part = await arrived.get()
             assert 0 < len(part) < len(LARGE)
             assert await arrived.get() == b"end"
+            assert found["keeper"].torn == 1
             with pytest.raises(ConnectionError):
                 await reader.read(1)
