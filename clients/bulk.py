@@ -1,7 +1,7 @@
 """Many requests over one bidirectional stream: several in a message, answered in any order, resumed when it is lost."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
@@ -12,16 +12,16 @@ from google.rpc import status_pb2
 
 from clients.backoff import Backoff
 from clients.base import completed
-from clients.errors import DeadlineExceeded, RongheError, Unavailable, error_of_status
+from clients.errors import DeadlineExceeded, Overloaded, RongheError, Unavailable, error_of_status
 from clients.stream import Stream
 
 Req = TypeVar("Req", bound=Message)
 Resp = TypeVar("Resp", bound=Message)
 
 WINDOW = 256
-# What one message carries at most, as the contract has it; of its bytes it leaves room for the last request.
+# What one message carries at most, as the contract has it.
 MESSAGE_ITEMS = 100
-MESSAGE_BYTES = 512 * 1024
+MESSAGE_BYTES = 1024 * 1024
 # Attempts in a row to open the stream again, with nothing answered in between.
 ATTEMPTS = 5
 
@@ -68,6 +68,7 @@ class Pipeline(Generic[Req, Resp]):
         self._room = asyncio.Semaphore(window)
         self._pending: dict[str, Req] = {}
         self._to_send: asyncio.Queue[Req | None] = asyncio.Queue()
+        self._too_large: Req | None = None
         self._exhausted = False
 
     async def run(self, source: "Source[Req]") -> AsyncIterator[Answer[Req, Resp]]:
@@ -121,35 +122,57 @@ class Pipeline(Generic[Req, Resp]):
                         answer = self._answer(result)
                         if answer is not None:
                             yield answer
+            if self._too_large is not None:
+                yield self._refuse(self._too_large)
         finally:
             sending.cancel()
             stream.cancel()
 
     def _send_again(self) -> None:
         self._to_send = asyncio.Queue()
+        self._too_large = None
         for request in self._pending.values():
             self._to_send.put_nowait(request)
         if self._exhausted:
             self._to_send.put_nowait(None)
 
     async def _send(self, stream: Stream[Any, Any]) -> None:
-        while (request := await self._to_send.get()) is not None:
-            if not await stream.write(self._wrap([request, *self._more(request)])):
+        """Until there is no more, or a request that no message can carry, which ends the stream in good order."""
+        request = await self._to_send.get()
+        while request is not None:
+            if self._size(request) > MESSAGE_BYTES:
+                self._too_large = request
+                break
+            requests, following = self._fill(request)
+            if not await stream.write(self._wrap(requests)):
                 return
+            request = following or await self._to_send.get()
         await stream.half_close()
 
-    def _more(self, first: Req) -> Iterator[Req]:
-        """What else is there to be sent, as much as goes with the first."""
-        size = first.ByteSize()
-        for _ in range(min(self._to_send.qsize(), MESSAGE_ITEMS - 1)):
-            if size >= MESSAGE_BYTES:
-                return
+    def _fill(self, first: Req) -> tuple[Sequence[Req], Req | None]:
+        """What goes in one message with the first, of what is there to be sent; and the next, where it did not fit."""
+        requests, size = [first], self._size(first)
+        while len(requests) < MESSAGE_ITEMS and not self._to_send.empty():
             request = self._to_send.get_nowait()
             if request is None:
                 self._to_send.put_nowait(None)
-                return
-            size += request.ByteSize()
-            yield request
+                break
+            size += self._size(request)
+            if size > MESSAGE_BYTES:
+                return requests, request
+            requests.append(request)
+        return requests, None
+
+    def _size(self, request: Req) -> int:
+        """The bytes that it adds to a message."""
+        return self._wrap([request]).ByteSize()
+
+    def _refuse(self, request: Req) -> Answer[Req, Resp]:
+        """As the server refuses it in a call of its own; on a stream it would end all others with it."""
+        del self._pending[_id_of(request)]
+        self._room.release()
+        problem = f"the request has {request.ByteSize()} bytes, a message at most {MESSAGE_BYTES}: send less in one"
+        return Answer(request, None, Overloaded("TOO_LARGE", problem, grpc.StatusCode.RESOURCE_EXHAUSTED))
 
     def _answer(self, result: Result) -> Answer[Req, Resp] | None:
         request = self._pending.pop(result.request_id, None)

@@ -441,6 +441,18 @@ async def test_a_bulk_client_fills_its_messages(mesh: Mesh) -> None:
     assert len(intake.messages) < 20
 
 
+async def test_a_bulk_client_sends_no_message_that_is_too_large(mesh: Mesh) -> None:
+    """A large request begins the next message; one that no message can carry fails alone."""
+    sizes = [400, 700, 1100, 300, 1]
+    requests = [application(summary="x" * size * 1024) for size in sizes]
+    intake = ToyIntake()
+    async with mesh.serve(intake), mesh.intake() as client:
+        answers = [answer async for answer in client.submit_many(requests)]
+    reasons = {len(answer.request.summary) // 1024: answer.error and answer.error.reason for answer in answers}
+    assert reasons == {size: "TOO_LARGE" if size == 1100 else "INVALID_FIELD" for size in sizes}
+    assert intake.messages == [1, 1, 2]
+
+
 async def test_results_of_many_bytes_come_in_several_messages() -> None:
     """A client with the libraries' defaults takes 4 MiB."""
 
