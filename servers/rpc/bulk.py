@@ -6,13 +6,16 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
-from servers.kernel.stream import Refused
+from ronghe.error.v1.reason_pb2 import Reason
+from servers.kernel.stream import FieldViolation, Refused
 from servers.rpc.validation import validate
 
 Req = TypeVar("Req", bound=Message)
 Item = TypeVar("Item", bound=Message)
 Result = TypeVar("Result", bound=Message)
 
+# Items of one message, as the contract has it.
+MESSAGE_ITEMS = 100
 # Items of one stream that are worked on at once; further ones wait in the transport, which slows the client down.
 AT_ONCE = 512
 # Results of one message; a client with the libraries' defaults takes 4 MiB, and one result has at most 256 KiB.
@@ -71,7 +74,8 @@ async def execute_each(
 
 
 def _refusals(message: Message, items: Sequence[Message]) -> Sequence[Refused | None]:
-    """Looked at together, which is cheaper; by itself each, where something is wrong."""
+    """Looked at together, which is cheaper; by itself each, where something is wrong. Too many are not looked at."""
+    _check_count(message, items)
     whole = _refusal(message)
     if whole is None:
         return [None] * len(items)
@@ -79,6 +83,14 @@ def _refusals(message: Message, items: Sequence[Message]) -> Sequence[Refused | 
     if not any(refusals):
         raise whole
     return refusals
+
+
+def _check_count(message: Message, items: Sequence[Message]) -> None:
+    if len(items) > MESSAGE_ITEMS:
+        field = message.DESCRIPTOR.fields[0]
+        problem = f"must contain no more than {MESSAGE_ITEMS} item(s)"
+        violations = [FieldViolation(field.name, problem)]
+        raise Refused(Reason.REASON_INVALID_FIELD, f"{field.name}: {problem}", violations=violations)
 
 
 def _refusal(message: Message) -> Refused | None:

@@ -416,19 +416,27 @@ async def test_many_items_are_answered_each_once(mesh: Mesh) -> None:
     assert len(intake.request_ids) == 1000
 
 
+@pytest.mark.parametrize("item_code", ["IT-001", "", "\0"])
 @pytest.mark.parametrize("count", [0, 101])
-async def test_a_bulk_message_with_too_little_or_too_much_ends_the_stream(mesh: Mesh, count: int) -> None:
-    """No item is to blame for it, and so none can be answered."""
-    item = application()
-    item.request_id = str(uuid4())
-    item.occurred_at.GetCurrentTime()
-    async with mesh.serve(ToyIntake()), mesh.raw_channel(TERMINAL) as channel:
+async def test_a_bulk_message_with_too_little_or_too_much_ends_the_stream(
+    mesh: Mesh, count: int, item_code: str
+) -> None:
+    """No item is to blame for it, and so none can be answered, also where one is bad."""
+    items = [application() for _ in range(count)]
+    for item in items:
+        item.request_id = str(uuid4())
+        item.occurred_at.GetCurrentTime()
+    for item in items[-1:]:
+        item.item_code = item_code
+    intake = ToyIntake()
+    async with mesh.serve(intake), mesh.raw_channel(TERMINAL) as channel:
         call = IntakeServiceStub(channel).SubmitApplications()
-        await call.write(SubmitApplicationsRequest(applications=[item] * count))
+        await call.write(SubmitApplicationsRequest(applications=items))
         with pytest.raises(grpc.aio.AioRpcError) as failed:
             await call.read()
     assert error_of(failed.value).reason == "INVALID_FIELD"
-    assert "applications" in str(failed.value.details())
+    assert [violation.field for violation in error_of(failed.value).violations] == ["applications"]
+    assert intake.request_ids == []
 
 
 async def test_a_bulk_client_fills_its_messages(mesh: Mesh) -> None:
