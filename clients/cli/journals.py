@@ -1,6 +1,7 @@
 """`ronghe journal verify`: each journal by itself, and against what the other subsystems hold of it."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
 
 import typer
 
@@ -10,7 +11,7 @@ from clients.cli.command import AtOption, command
 from clients.cli.errors import Failure, note, sentence
 from clients.cli.language import say
 from clients.cli.output import instant, rows, show, show_json, table
-from clients.errors import RongheError
+from clients.errors import RongheError, Unavailable
 from clients.subsystem import SubsystemClient
 from ronghe.event.v1.event_pb2 import JournalHead
 from ronghe.operations.v1 import operations_service_pb2 as pb
@@ -19,27 +20,51 @@ app = typer.Typer()
 journal = typer.Typer(no_args_is_help=True, help="The record of everything that was decided.")
 app.add_typer(journal, name="journal")
 
-PAGE = 500
+# With their certificates, whatever authority these are of, so many heads fit in a request of 1 MiB.
+PAGE = 100
+
+
+@dataclass(slots=True)
+class _Journal:
+    """What was found in one."""
+
+    found: pb.VerifyJournalResponse
+    is_verified: bool = True
+    """Whether nothing failed on the way but for a subsystem that is away."""
 
 
 @command(journal, "verify")
 async def verify_journal(acting: Acting, at: AtOption = None) -> None:
     """Walk the hash chain of each journal, and compare it with the signed heads of it that the others hold.
 
-    Exit status 1 when one is not whole, with the first bad place. --json is an object by subsystem.
+    Exit status 1 when one is not whole, with the first bad place, or could not be verified. --json is an object by
+    subsystem.
     """
-    answers = await ask(acting, at, _walk)
-    for name, found in answers.items():
-        if not found.HasField("fault"):
-            await _compare(acting, name, found)
+    journals = await ask(acting, at, _examine)
+    for name, each in journals.items():
+        await _compare(acting, name, each)
     if acting.json:
-        show_json(answers)
+        show_json({name: each.found for name, each in journals.items()})
     else:
-        lines = [(name, found.rows, found.position, _verdict(found)) for name, found in answers.items()]
+        lines = [(name, each.found.rows, each.found.position, _verdict(each)) for name, each in journals.items()]
         show([rows(table("journal", "rows#", "to position#", "found"), lines)])
-    bad = [name for name, found in answers.items() if found.HasField("fault")]
+    bad = [name for name, each in journals.items() if each.found.HasField("fault")]
     if bad:
         raise Failure("the journal of {subsystems} is not whole", subsystems=", ".join(bad))
+    unverified = [name for name, each in journals.items() if not each.is_verified]
+    if unverified:
+        raise Failure("the journal of {subsystems} was not verified", subsystems=", ".join(unverified))
+
+
+async def _examine(client: SubsystemClient) -> _Journal:
+    """By itself. Raises Unavailable."""
+    try:
+        return _Journal(await _walk(client))
+    except Unavailable:
+        raise
+    except RongheError as error:
+        note(sentence(error))
+        return _Journal(pb.VerifyJournalResponse(), is_verified=False)
 
 
 async def _walk(client: SubsystemClient) -> pb.VerifyJournalResponse:
@@ -53,10 +78,11 @@ async def _walk(client: SubsystemClient) -> pb.VerifyJournalResponse:
     return whole
 
 
-async def _compare(acting: Acting, name: str, found: pb.VerifyJournalResponse) -> None:
+async def _compare(acting: Acting, name: str, examined: _Journal) -> None:
     """Add the first fault that the others' heads show; one that does not answer is noted."""
+    found = examined.found
     for holder in SUBSYSTEMS:
-        if holder == name or found.HasField("fault"):
+        if holder == name or found.HasField("fault") or not found.finished:
             continue
         try:
             async with (
@@ -67,6 +93,7 @@ async def _compare(acting: Acting, name: str, found: pb.VerifyJournalResponse) -
         except RongheError as error:
             note(say("{journal} was not compared with what {holder} holds: {why}",
                      journal=name, holder=holder, why=sentence(error)))  # fmt: skip
+            examined.is_verified &= isinstance(error, Unavailable)
             continue
         if fault is not None:
             found.fault.CopyFrom(fault)
@@ -97,8 +124,14 @@ async def _held(holder: SubsystemClient, origin: str) -> AsyncIterator[Sequence[
         request.page_token = page.next_page_token
 
 
-def _verdict(found: pb.VerifyJournalResponse) -> str:
-    return "\n".join([*_restored(found), _fault(found) if found.HasField("fault") else say("whole")])
+def _verdict(examined: _Journal) -> str:
+    return "\n".join([*_restored(examined.found), _finding(examined)])
+
+
+def _finding(examined: _Journal) -> str:
+    if examined.found.HasField("fault"):
+        return _fault(examined.found)
+    return say("whole") if examined.is_verified else say("not verified")
 
 
 def _fault(found: pb.VerifyJournalResponse) -> str:

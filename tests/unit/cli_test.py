@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.date_pb2 import Date
 
+from bridge.ports import StoreUnavailable
 from clients.telemetry import SpanContext, trace_id
 from clients.telemetry.spans import Span
 from clients.telemetry.store import FileExporter
@@ -381,6 +382,64 @@ def test_a_journal_is_compared_with_what_the_others_hold(mesh: ToyMesh) -> None:
     assert mesh.intake.operations.compared == heads
     assert result.exit_code == 1
     assert "from 4 to 9: not these rows; department holds it" in " ".join(result.stdout.split())
+
+
+@pytest.fixture
+def held(mesh: ToyMesh) -> Iterator[list[ListJournalHeadsResponse.HeldHead]]:
+    """What the department holds of intake's journal."""
+    held: list[ListJournalHeadsResponse.HeldHead] = []
+    mesh.department.operations.held = held
+    mesh.intake.operations.compared.clear()
+    yield held
+    mesh.department.operations.held = []
+
+
+def test_heads_with_long_certificates_are_compared(
+    mesh: ToyMesh, held: list[ListJournalHeadsResponse.HeldHead]
+) -> None:
+    heads = [JournalHead(position=position, certificate=bytes(4096)) for position in range(1, 401)]
+    held += [ListJournalHeadsResponse.HeldHead(head=head) for head in heads]
+    assert "whole" in said(ronghe(mesh.data, "journal", "verify", "--at", "intake"))
+    assert mesh.intake.operations.compared == heads
+
+
+def test_a_journal_that_cannot_be_compared_is_not_called_whole(
+    mesh: ToyMesh, held: list[ListJournalHeadsResponse.HeldHead]
+) -> None:
+    held.append(ListJournalHeadsResponse.HeldHead(head=JournalHead(position=3, certificate=bytes(1 << 20))))
+    result = ronghe(mesh.data, "journal", "verify", "--at", "intake")
+    assert result.exit_code == 1
+    assert "whole" not in result.stdout
+    assert "intake was not compared with what department holds: TOO_LARGE" in result.stderr
+    assert result.stderr.endswith("the journal of intake was not verified\n")
+
+
+@pytest.fixture
+def failing(mesh: ToyMesh) -> Iterator[Callable[[Exception], None]]:
+    """Lets the department's calls about journals fail."""
+
+    def fail(error: Exception) -> None:
+        mesh.department.operations.failure = error
+
+    yield fail
+    mesh.department.operations.failure = None
+
+
+def test_a_journal_is_whole_though_a_subsystem_is_away(mesh: ToyMesh, failing: Callable[[Exception], None]) -> None:
+    failing(StoreUnavailable("down"))
+    result = ronghe(mesh.data, "journal", "verify")
+    assert "whole" in said(result)
+    assert "intake was not compared with what department holds" in result.stderr
+
+
+def test_a_journal_that_cannot_be_walked_is_not_called_whole(
+    mesh: ToyMesh, failing: Callable[[Exception], None]
+) -> None:
+    failing(ValueError("a bug"))
+    result = ronghe(mesh.data, "journal", "verify", "--at", "department")
+    assert result.exit_code == 1
+    assert "whole" not in result.stdout
+    assert result.stderr.endswith("the journal of department was not verified\n")
 
 
 def test_certificates_are_listed_with_their_ends(mesh: ToyMesh) -> None:

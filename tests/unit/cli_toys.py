@@ -237,6 +237,8 @@ class ToyOperations(Unused):
         self.misfit: operations.VerifyJournalResponse.Fault | None = None
         self.held: list[operations.ListJournalHeadsResponse.HeldHead] = []
         self.compared: list[JournalHead] = []
+        self.failure: Exception | None = None
+        """What calls about the journal end with."""
 
     async def GetBridgeStatus(
         self, request: operations.GetBridgeStatusRequest, call: Call
@@ -246,6 +248,7 @@ class ToyOperations(Unused):
     async def VerifyJournal(
         self, request: operations.VerifyJournalRequest, call: Call
     ) -> operations.VerifyJournalResponse:
+        self._fail()
         position = min(request.after_position + 10, 15)
         rows = position - request.after_position
         finished = position == 15 and self.fault is None
@@ -256,13 +259,21 @@ class ToyOperations(Unused):
     async def ListJournalHeads(
         self, request: operations.ListJournalHeadsRequest, call: Call
     ) -> operations.ListJournalHeadsResponse:
-        return operations.ListJournalHeadsResponse(heads=self.held)
+        self._fail()
+        start = int(request.page_token or 0)
+        end = start + request.page_size
+        token = str(end) if end < len(self.held) else ""
+        return operations.ListJournalHeadsResponse(heads=self.held[start:end], next_page_token=token)
 
     async def CompareJournal(
         self, request: operations.CompareJournalRequest, call: Call
     ) -> operations.CompareJournalResponse:
         self.compared += request.heads
         return operations.CompareJournalResponse(fault=self.misfit)
+
+    def _fail(self) -> None:
+        if self.failure is not None:
+            raise self.failure
 
     async def GetSettings(self, request: operations.GetSettingsRequest, call: Call) -> operations.GetSettingsResponse:
         setting = operations.GetSettingsResponse.Setting(name="origin", value=self.origin)
