@@ -30,6 +30,8 @@ FORBIDDEN = {
         for name in SUBSYSTEMS
     },
 }
+# A migration does today what it did on the day that it was written.
+MIGRATIONS = ("servers/kernel/migrations/versions", *(f"servers/{name}/migrations" for name in SUBSYSTEMS))
 # Pure rules: no clock, no network, no database.
 PURE = ("servers/law", "servers/case/fold.py", "servers/case/rules.py", "servers/department/decisions.py")
 IMPURE = ("asyncio", "grpc", "confluent_kafka", "sqlite3", "time", "random", "socket", "structlog")
@@ -61,6 +63,13 @@ def test_no_package_imports_what_stands_above_or_beside_it(place: str) -> None:
         for name in imports_of(path)
         if any(is_in(name, forbidden) for forbidden in FORBIDDEN[place])
     ]
+    assert found == []
+
+
+@pytest.mark.parametrize("place", MIGRATIONS)
+def test_a_migration_depends_on_no_code_that_may_change(place: str) -> None:
+    ours = ("clients", "bridge", "servers", "ronghe")
+    found = [name for path in files_of(place) for name in imports_of(path) if name.partition(".")[0] in ours]
     assert found == []
 
 

@@ -1,9 +1,9 @@
 """A request's key is the id of the first event that it causes."""
 
+import hashlib
+
 import sqlalchemy as sa
 from alembic import op
-
-from servers.kernel.derived import first_event
 
 revision = "kernel_0007"
 down_revision = "kernel_0006"
@@ -11,6 +11,7 @@ branch_labels = None
 depends_on = None
 
 AT_ONCE = 10_000
+VARIANTS = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
 request = sa.table("request", sa.column("key"))
 
 
@@ -21,5 +22,12 @@ def upgrade() -> None:
     change = sa.update(request).where(request.c.key == sa.bindparam("old")).values(key=sa.bindparam("new"))
     last = ""
     while keys := connection.scalars(old.where(request.c.key > last)).all():
-        connection.execute(change, [{"old": key, "new": first_event(*key.split(" "))} for key in keys])
+        connection.execute(change, [{"old": key, "new": _first_event(key)} for key in keys])
         last = keys[-1]
+
+
+def _first_event(key: str) -> str:
+    """Of the request that this stood for: caller, command and request id, with spaces between them."""
+    digits = hashlib.sha256(key.encode()).hexdigest()
+    beginning = key.rpartition(" ")[2][:13].lower()
+    return f"{beginning}-8000-{VARIANTS[digits[3]]}{digits[4:7]}-{digits[7:19]}"
