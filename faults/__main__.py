@@ -41,7 +41,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--port-base", type=int, default=7400, help="first port; each scene has a hundred (7400)")
     parser.add_argument("--rate", type=float, default=0.0, help="cases a second (each scene's own)")
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000, help="of the schedule (by chance)")
-    parser.add_argument("--quick", action="store_true", help="a little of everything, in under 3 minutes")
+    parser.add_argument("--quick", action="store_true", help="one mesh: kills, crash points, Kafka once, poison")
     parser.add_argument("--scene", default=".*", help="scenes whose name matches this regular expression")
     parser.add_argument("--only", default="", help="faults whose name matches this regular expression")
     return parser.parse_args()

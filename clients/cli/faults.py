@@ -12,7 +12,7 @@ app = typer.Typer()
 
 @app.command()
 def faults(
-    quick: Annotated[bool, typer.Option("--quick", help="A little of everything, in under 3 minutes.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="One mesh: kills, crash points, Kafka once, poison.")] = False,
     seed: Annotated[int | None, typer.Option(help="Repeats the schedule of an earlier run.")] = None,
     rate: Annotated[float, typer.Option(max=500, help="Cases a second; 0: as each scene has it.")] = 0.0,
     scene: Annotated[str, typer.Option(help="Scenes whose name matches this regular expression.")] = ".*",
