@@ -14,6 +14,7 @@ from servers.kernel import tables
 from servers.kernel.database import Database
 from servers.kernel.migrate import migrate
 from servers.mesh.backup import back_up, restore
+from servers.mesh.backup import begin as begin_epoch
 from servers.mesh.databases import check_there, database_url, epoch_of, make_databases
 from servers.mesh.epochs import epochs_file, last_epoch, remember_epoch
 from servers.mesh.errors import MeshError
@@ -41,9 +42,13 @@ def begin(server: str, data: Path, *names: str) -> None:
     """As a mesh does at its first start."""
     make_databases(server, data, names)
     for name in names:
-        with closing(Database(database_url(server, data, name))) as database:
-            migrate(database, toy())
+        fill(server, data, name)
         remember_epoch(data, name, epoch_of(server, data, name) or 0)
+
+
+def fill(server: str, data: Path, name: str) -> None:
+    with closing(Database(database_url(server, data, name))) as database:
+        migrate(database, toy())
 
 
 def on_server(server: str, statement: str) -> None:
@@ -128,6 +133,29 @@ def test_a_restore_brings_back_what_is_missing_in_a_later_epoch_whatever_is_left
             path.unlink()
         with pytest.raises(MeshError, match=f"in epoch {epoch}"):
             check_there("", data, "intake")
+
+
+def test_a_backup_that_other_tools_put_back_twice_gets_another_epoch_each_time(
+    server: str, name: str, tmp_path: Path
+) -> None:
+    begin(server, tmp_path, name)
+    for epoch in (2, 3):
+        empty(server, tmp_path, name)
+        fill(server, tmp_path, name)  # the oldest backup there is
+        assert begin_epoch(tmp_path, name, database_url(server, tmp_path, name)) == epoch
+        check_there(server, tmp_path, name)
+        assert epoch_of(server, tmp_path, name) == last_epoch(tmp_path, name) == epoch
+
+
+def test_a_backup_that_has_no_epoch_of_its_own_is_not_begun(server: str, name: str, tmp_path: Path) -> None:
+    begin(server, tmp_path, name)
+    begin_epoch(tmp_path, name, database_url(server, tmp_path, name))
+    empty(server, tmp_path, name)
+    fill(server, tmp_path, name)
+    how = f"backup --data {tmp_path} epoch {name} URL" if server else "`ronghe restore`"
+    for attempt in (check_there, lambda *where: make_databases(*where[:2], [name])):
+        with pytest.raises(MeshError, match=f"{name} is an older one: .* is in epoch 1, and 2 was begun .*{how}"):
+            attempt(server, tmp_path, name)
 
 
 def test_a_list_of_epochs_that_cannot_be_read_is_said(tmp_path: Path) -> None:
