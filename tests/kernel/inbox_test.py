@@ -331,6 +331,25 @@ async def test_a_drained_inbox_begins_anew_and_can_be_replayed(kernel: Kernel, d
         assert [item.sequence for item in replayed] == [1, 2, 3]
 
 
+async def test_where_nothing_is_drained_a_session_goes_on(kernel: Kernel, door: Any, tmp_path: Path) -> None:
+    """Nothing waits, or a request is repeated after the receiver has come back."""
+    await execute(kernel, step(new_case()))
+    async with (
+        door(kernel) as connect,
+        connect() as client,
+        operators(kernel, tmp_path / "operators") as desk,
+        desk.open() as operator,
+    ):
+        request = told(DrainInboxRequest, receiver=str(ALL))
+        first = await operator.drain_inbox(request)
+        async with aclosing(client.inbox().batches()) as batches:
+            assert await anext(batches) == []  # it is open
+            assert await operator.drain_inbox(request) == first
+            assert (await operator.drain_inbox(told(DrainInboxRequest, receiver=str(ALL)))).items == 0
+            await execute(kernel, step(new_case()))
+            assert (await _first(batches)).sequence == 2
+
+
 async def _first(batches: AsyncIterator[Any]) -> Any:
     """An open inbox says so by a batch of nothing."""
     async for batch in batches:
