@@ -1,20 +1,27 @@
 """Where the subsystems keep their databases: a file each, or a database each on one PostgreSQL server."""
 
+import asyncio
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
 import psycopg
+import structlog
 from psycopg import sql
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from servers.mesh.epochs import epochs_file, last_epoch
+from clients.backoff import Backoff
+from servers.mesh.epochs import epochs_file, last_epoch, remember_epoch
 from servers.mesh.errors import MeshError
 
 CONNECT_SECONDS = 5
+# Its subsystem serves already, and is not held up for long: the mesh's next start asks again.
+EPOCH_ATTEMPTS = 5
 EPOCH = "SELECT epoch FROM journal_head"
+
+log = structlog.get_logger()
 
 
 def database_url(server: str, data: Path, name: str) -> str:
@@ -75,6 +82,18 @@ def _older(server: str, data: Path, name: str, known: int, found: int) -> str:
         where = str(_file(data, name))
         how = "put the backup back with `ronghe restore`"
     return f"the database of {name} is an older one: {where} is in epoch {found}, and {known} was begun already; {how}"
+
+
+async def note_epoch(server: str, data: Path, name: str) -> None:
+    """Remember the epoch of a database that is there from now on. Where that cannot be told, what was known stays."""
+    backoff = Backoff()
+    while backoff.attempts < EPOCH_ATTEMPTS:
+        epoch = await asyncio.to_thread(epoch_of, server, data, name)
+        if epoch:
+            remember_epoch(data, name, epoch)
+            return
+        await backoff.wait()
+    log.error("mesh.epoch_unknown", subsystem=name)
 
 
 def epoch_of(server: str, data: Path, name: str) -> int | None:
