@@ -100,8 +100,8 @@ class KafkaConsumer:
     """Name of this process in its group, the same after each start: it has its partitions back at once."""
     state: ConsumerState = field(default_factory=ConsumerState)
     endings: Endings = field(default_factory=Endings)
-    has_unstored: bool = False
-    """Records were read that could not be stored, and come again."""
+    unstored: Sequence[Cursor] = ()
+    """How far records were read that could not be stored: they come again, here or to another process."""
 
     async def run(self) -> None:
         """Take records in until cancelled; failures are waited out. Raises NeverEnds."""
@@ -188,10 +188,26 @@ class _Session:
         if self._certificate != self._consumer.access.issued:
             log.info("consumer.certificate_renewed")
             return True
+        await self._look_for_unstored()
         is_another = await self._current_topic() != self._topic_id
         if is_another:
             log.warning("consumer.topic_changed", topic=self._settings.topic)
         return is_another or await self._stands_still()
+
+    async def _look_for_unstored(self) -> None:
+        """What could not be stored here may have gone to another process with its partition, and is stored by now."""
+        if not self._consumer.unstored:
+            return
+        ours = [cursor for cursor in await self._stored_cursors() if cursor.value["topic_id"] == self._topic_id]
+        stored = {cursor.name: int(cursor.value["next_offset"]) for cursor in ours}
+        self._consumer.unstored = [
+            cursor
+            for cursor in self._consumer.unstored
+            if cursor.value["topic_id"] == self._topic_id
+            and stored.get(cursor.name, 0) < int(cursor.value["next_offset"])
+        ]
+        if not self._consumer.unstored:
+            self._state.last_error = ""
 
     async def _stands_still(self) -> bool:
         topic, offsets = self._settings.topic, self._state.next_offsets
@@ -249,7 +265,7 @@ class _Session:
         self._last_ids[partition] = last
         if offset is not None:
             self._reached[partition] = max(offset, self._reached.get(partition, 0))
-        if not self._consumer.has_unstored:
+        if not self._consumer.unstored:
             self._state.last_error = ""
 
     def _forget(self, partitions: Sequence[int]) -> None:
@@ -316,9 +332,9 @@ class _Session:
     async def _store(self, subscriber: Subscriber, items: Sequence[Arrived | Undecodable]) -> None:
         cursors = [self._cursor(partition) for partition in self._moved]
         self._moved.clear()
-        self._consumer.has_unstored = True
+        self._consumer.unstored = cursors
         await self._consumer.sink.absorb(items, cursors)
-        self._consumer.has_unstored = False
+        self._consumer.unstored = ()
         crash_point("after-offset")
         self._stored(subscriber, len(items))
 

@@ -98,7 +98,10 @@ def _check_key(certificate: x509.Certificate, key: bytes, path: Path) -> None:
 
 
 def _check_issuer(certificate: x509.Certificate, path: Path, ca: bytes, ca_path: Path) -> None:
-    authorities = x509.load_pem_x509_certificates(ca)
+    try:
+        authorities = x509.load_pem_x509_certificates(ca)
+    except ValueError as error:
+        raise CredentialsError(f"{ca_path} does not hold certificates in PEM form") from error
     if not any(issued_by(certificate, authority) for authority in authorities):
         issuer = certificate.issuer.rfc4514_string()
         raise CredentialsError(f"the certificate {path} was issued by {issuer}, which is not in {ca_path}")

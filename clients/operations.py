@@ -67,7 +67,7 @@ class OperationsClient(ServiceClient):
         return await self._call(self._stub.RepublishSince, request)
 
     async def drain_inbox(self, request: pb.DrainInboxRequest) -> pb.DrainInboxResponse:
-        """Acknowledge on a receiver's behalf whatever waits for it."""
+        """Acknowledge on a receiver's behalf what waits for it; the answer says whether there is more."""
         return await self._call(self._stub.DrainInbox, request)
 
     async def confirm_clock(self, request: pb.ConfirmClockRequest) -> pb.ConfirmClockResponse:

@@ -95,10 +95,14 @@ async def drain(
 
     --officer says who acts.
     """
-    request = told(acting, pb.DrainInboxRequest(receiver=receiver), reason)
+    drained = pb.DrainInboxResponse(more=True)
     async with acting.subsystem(subsystem_of(subsystem), acting.reader) as client:
-        done = await client.operations.drain_inbox(request)
-    acting.show(done, lambda: [_drained(receiver, done)])
+        while drained.more:
+            request = told(acting, pb.DrainInboxRequest(receiver=receiver), reason)
+            done = await client.operations.drain_inbox(request)
+            drained.items, drained.more = drained.items + done.items, done.more
+            drained.first_sequence = drained.first_sequence or done.first_sequence
+    acting.show(drained, lambda: [_drained(receiver, drained)])
 
 
 def _drained(receiver: str, done: pb.DrainInboxResponse) -> str:

@@ -1,6 +1,6 @@
 """Inboxes of receivers that do not come any more: an operator acknowledges on their behalf."""
 
-from sqlalchemy import ColumnElement, Connection, func, select, update
+from sqlalchemy import select, update
 
 from ronghe.operations.v1 import operations_service_pb2 as pb
 from servers.kernel import tables
@@ -9,21 +9,22 @@ from servers.kernel.times import to_micros
 
 # The session of such an inbox: nobody's, until the receiver opens one.
 DRAINED = "drained"
+# Everybody who writes waits meanwhile, and PostgreSQL ends a statement that takes for long: a year's items would never
+# be drained at once.
+MOST_ITEMS = 10_000
 
 
 def drain(batch: Batch, request: pb.DrainInboxRequest) -> pb.DrainInboxResponse:
-    """Acknowledge what waits, and let no session that was given some of it say more."""
+    """Acknowledge what waits, as much as one act may, and let no session that was given some of it say more."""
     columns = tables.inbox.c
     waiting = (columns.receiver == request.receiver, columns.acknowledged_at.is_(None))
-    items, first = _count(batch.connection, *waiting)
-    if items:
-        batch.connection.execute(update(tables.inbox).where(*waiting).values(acknowledged_at=to_micros(batch.now)))
-        batch.open_session(request.receiver, DRAINED, epoch=0)
-    return pb.DrainInboxResponse(items=items, first_sequence=first)
-
-
-def _count(connection: Connection, *waiting: ColumnElement[bool]) -> tuple[int, int]:
-    """How many there are, and the sequence of the first; 0 where there is none."""
-    first = func.coalesce(func.min(tables.inbox.c.sequence), 0)
-    count, sequence = connection.execute(select(func.count(), first).where(*waiting)).one()
-    return count, sequence
+    first = select(columns.sequence).where(*waiting).order_by(columns.sequence).limit(MOST_ITEMS + 1)
+    found = batch.connection.scalars(first).all()
+    if not found:
+        return pb.DrainInboxResponse()
+    sequences = found[:MOST_ITEMS]
+    taken = update(tables.inbox).where(*waiting, columns.sequence <= sequences[-1])
+    batch.connection.execute(taken.values(acknowledged_at=to_micros(batch.now)))
+    batch.open_session(request.receiver, DRAINED, epoch=0)
+    more = len(found) > len(sequences)
+    return pb.DrainInboxResponse(items=len(sequences), first_sequence=sequences[0], more=more)

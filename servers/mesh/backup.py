@@ -12,10 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, create_engine, make_url, select, text
+from sqlalchemy import Connection, create_engine, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from servers.kernel import journal, tables
+from servers.kernel.database import Database
 from servers.kernel.restored import begin_epoch
 from servers.mesh.epochs import last_epoch, remember_epoch
 from servers.mesh.errors import MeshError
@@ -126,13 +127,19 @@ def _put_back(data: Path, folder: Path, name: str) -> Mapping[str, Any]:
     return {"epoch": epoch, "position": position, "set_aside": str(aside) if aside else ""}
 
 
-def begin(url: str) -> int:
-    """Begin a new epoch in a database that was put back by other means; gives it. Raises MeshError."""
+def begin(data: Path, name: str, url: str) -> int:
+    """Begin a new epoch in a database that was put back by other means; gives it. Raises MeshError.
+
+    It is greater than any before, also where the same backup was put back before.
+    """
     try:
-        with create_engine(make_url(url)).begin() as connection:
-            return begin_epoch(connection, datetime.now(UTC))
+        with closing(Database(url)) as database, database.writer.begin() as connection:
+            epoch = begin_epoch(connection, datetime.now(UTC), after=last_epoch(data, name))
+            # Before the commit: one that was remembered in vain is passed over, one that was forgotten comes again.
+            remember_epoch(data, name, epoch)
     except SQLAlchemyError as error:
         raise MeshError(f"the database cannot be changed: {type(error).__name__}") from error
+    return epoch
 
 
 def _set_aside(target: Path, epoch: int) -> Path | None:
@@ -178,8 +185,9 @@ def _arguments() -> argparse.Namespace:
     for command in (backup, back):
         command.add_argument("folder", type=Path, help="of the backup")
     epoch = commands.add_parser("epoch", help="of a database that its own tools have put back")
-    epoch.add_argument("url", help="of the database, whose subsystem is stopped")
-    epoch.set_defaults(do=lambda said: {"epoch": begin(said.url)})
+    epoch.add_argument("name", choices=SUBSYSTEMS, help="of the subsystem, which is stopped")
+    epoch.add_argument("url", help="of its database")
+    epoch.set_defaults(do=lambda said: {"epoch": begin(said.data, said.name, said.url)})
     return parser.parse_args()
 
 

@@ -1,20 +1,27 @@
 """Where the subsystems keep their databases: a file each, or a database each on one PostgreSQL server."""
 
+import asyncio
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
 import psycopg
+import structlog
 from psycopg import sql
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from servers.mesh.epochs import epochs_file, last_epoch
+from clients.backoff import Backoff
+from servers.mesh.epochs import epochs_file, last_epoch, remember_epoch
 from servers.mesh.errors import MeshError
 
 CONNECT_SECONDS = 5
+# Its subsystem serves already, and is not held up for long: the mesh's next start asks again.
+EPOCH_ATTEMPTS = 5
 EPOCH = "SELECT epoch FROM journal_head"
+
+log = structlog.get_logger()
 
 
 def database_url(server: str, data: Path, name: str) -> str:
@@ -44,22 +51,49 @@ def make_databases(server: str, data: Path, names: Sequence[str]) -> None:
 
 
 def check_there(server: str, data: Path, name: str) -> None:
-    """Raises MeshError when a database was there and is none now: begun anew, it would give numbers out twice.
+    """Raises MeshError when a database was there and is none now, or is an older one: numbers would come twice.
 
     A server that does not answer is another matter: it is waited for.
     """
     known = last_epoch(data, name)
-    if not known or epoch_of(server, data, name) != 0:
-        return
+    found = epoch_of(server, data, name) if known else None
+    if found == 0:
+        raise MeshError(_lost(server, data, name, known))
+    if found is not None and found < known:
+        raise MeshError(_older(server, data, name, known, found))
+
+
+def _lost(server: str, data: Path, name: str, known: int) -> str:
     if server:
-        shown = _parsed(server).set(database=f"ronghe_{name}").render_as_string(hide_password=True)
-        what = f"there is no journal in {shown}, and there was one, in epoch {known}"
+        what = f"there is no journal in {_shown(server, name)}, and there was one, in epoch {known}"
         how = "name the right server, or put a backup back with its own tools"
     else:
         what = f"{_file(data, name)} is missing or empty, and was there, in epoch {known}"
         how = "mount its volume, or put a backup back with `ronghe restore`"
     anew = f"or name another folder with --data to begin anew ({epochs_file(data)} tells what was there)"
-    raise MeshError(f"the database of {name} is lost: {what}; {how}, {anew}")
+    return f"the database of {name} is lost: {what}; {how}, {anew}"
+
+
+def _older(server: str, data: Path, name: str, known: int, found: int) -> str:
+    if server:
+        where = _shown(server, name)
+        how = f"begin a new epoch in it with `python -m servers.mesh.backup --data {data} epoch {name} URL`"
+    else:
+        where = str(_file(data, name))
+        how = "put the backup back with `ronghe restore`"
+    return f"the database of {name} is an older one: {where} is in epoch {found}, and {known} was begun already; {how}"
+
+
+async def note_epoch(server: str, data: Path, name: str) -> None:
+    """Remember the epoch of a database that is there from now on. Where that cannot be told, what was known stays."""
+    backoff = Backoff()
+    while backoff.attempts < EPOCH_ATTEMPTS:
+        epoch = await asyncio.to_thread(epoch_of, server, data, name)
+        if epoch:
+            remember_epoch(data, name, epoch)
+            return
+        await backoff.wait()
+    log.error("mesh.epoch_unknown", subsystem=name)
 
 
 def epoch_of(server: str, data: Path, name: str) -> int | None:
@@ -70,6 +104,10 @@ def epoch_of(server: str, data: Path, name: str) -> int | None:
         return _epoch_on_server(_parsed(server), f"ronghe_{name}")
     except psycopg.Error:
         return None
+
+
+def _shown(server: str, name: str) -> str:
+    return _parsed(server).set(database=f"ronghe_{name}").render_as_string(hide_password=True)
 
 
 def _file(data: Path, name: str) -> Path:

@@ -4,6 +4,7 @@ Kept outside `db/`, which may be a volume of its own that goes away as a whole.
 """
 
 import json
+import os
 from pathlib import Path
 
 from servers.mesh.errors import MeshError
@@ -25,8 +26,21 @@ def remember_epoch(data: Path, name: str, epoch: int) -> None:
     if epoch <= known.get(name, 0):
         return
     new = epochs_file(data).with_suffix(".new")
-    new.write_text(json.dumps(known | {name: epoch}) + "\n")
+    # On the disk before it takes the other's place: after a power cut the file would be there, and empty.
+    with new.open("w") as file:
+        file.write(json.dumps(known | {name: epoch}) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
     new.rename(epochs_file(data))
+    _sync_folder(data)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _known(data: Path) -> dict[str, int]:

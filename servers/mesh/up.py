@@ -21,8 +21,7 @@ from clients.channel import open_channel
 from clients.credentials import Credentials, CredentialsError
 from clients.identity import Identity
 from servers.catalog.catalog import Catalog
-from servers.mesh.databases import check_there, database_url, epoch_of, make_databases
-from servers.mesh.epochs import remember_epoch
+from servers.mesh.databases import check_there, database_url, make_databases, note_epoch
 from servers.mesh.errors import MeshError
 from servers.mesh.folder import announced, check_room, locked
 from servers.mesh.kafka import SERVICES, Broker, access, least_in_sync
@@ -134,8 +133,7 @@ async def _start_subsystems(settings: MeshSettings, ports: Ports, keepers: dict[
 async def _start(keeper: Keeper, name: str, settings: MeshSettings) -> None:
     """And remember that there is a database now: from here on it gives numbers out."""
     await keeper.start()
-    epoch = await asyncio.to_thread(epoch_of, settings.database, settings.data.resolve(), name)
-    remember_epoch(settings.data, name, epoch or 0)
+    await note_epoch(settings.database, settings.data.resolve(), name)
 
 
 def _key(name: str, replica: int) -> str:

@@ -8,7 +8,6 @@ theirs.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 
 import grpc
 
@@ -30,18 +29,30 @@ class Door:
 
     async def watch(self, knock: Callable[[], Awaitable[object]]) -> None:
         """Make such a call time after time, until cancelled. One that fails says nothing of how long others wait."""
-        while True:
-            self._knocked_at, wait = time.monotonic(), 0.0
-            with suppress(grpc.aio.AioRpcError):
-                await knock()
-                wait = time.monotonic() - self._knocked_at
-                if wait <= LONGEST_WAIT_SECONDS:
-                    self._calm_at = time.monotonic()
-            self._knocked_at, self._last_wait = None, wait
-            self._answered.set()
-            self._answered = asyncio.Event()
-            # Those that came behind a call that waited for long may wait as long: it is asked again at once.
-            await asyncio.sleep(0 if self.is_crowded else KNOCK_SECONDS)
+        try:
+            while True:
+                self._answer(await self._wait_of(knock))
+                # Those that came behind a call that waited for long may wait as long: it is asked again at once.
+                await asyncio.sleep(0 if self.is_crowded else KNOCK_SECONDS)
+        finally:
+            # Nobody asks any more, as in a server that closes: nobody may be kept waiting for the answer.
+            self._answer(0.0)
+
+    async def _wait_of(self, knock: Callable[[], Awaitable[object]]) -> float:
+        self._knocked_at = time.monotonic()
+        try:
+            await knock()
+        except grpc.aio.AioRpcError:
+            return 0.0
+        wait = time.monotonic() - self._knocked_at
+        if wait <= LONGEST_WAIT_SECONDS:
+            self._calm_at = time.monotonic()
+        return wait
+
+    def _answer(self, wait: float) -> None:
+        self._knocked_at, self._last_wait = None, wait
+        self._answered.set()
+        self._answered = asyncio.Event()
 
     @property
     def waited(self) -> float:

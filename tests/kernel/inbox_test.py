@@ -17,6 +17,7 @@ from ronghe.error.v1.reason_pb2 import Reason
 from ronghe.inbox.v1 import inbox_service_pb2 as pb
 from ronghe.inbox.v1.inbox_service_pb2_grpc import InboxServiceStub
 from ronghe.operations.v1.operations_service_pb2 import DrainInboxRequest
+from servers.kernel import inbox
 from servers.kernel.inbox_service import InboxServicer
 from servers.kernel.kernel import Kernel
 from servers.kernel.stream import Refused
@@ -329,6 +330,46 @@ async def test_a_drained_inbox_begins_anew_and_can_be_replayed(kernel: Kernel, d
         assert [item.sequence for item in await take(client, 1)] == [4]
         replayed = await take(client, 3, from_sequence=drained.first_sequence)
         assert [item.sequence for item in replayed] == [1, 2, 3]
+
+
+async def test_an_inbox_is_drained_in_parts_until_nothing_is_left(
+    kernel: Kernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits for a year would else keep every writer waiting, or be too much for the database."""
+    monkeypatch.setattr("servers.kernel.draining.MOST_ITEMS", 2)
+    for _ in range(5):
+        await execute(kernel, step(new_case()))
+    async with operators(kernel, tmp_path) as desk, desk.open() as operator:
+        requests = [told(DrainInboxRequest, receiver=str(ALL)) for _ in range(4)]
+        answers = [await operator.drain_inbox(request) for request in requests]
+        assert [(each.items, each.first_sequence, each.more) for each in answers] == [
+            (2, 1, True),
+            (2, 3, True),
+            (1, 5, False),
+            (0, 0, False),
+        ]
+        await execute(kernel, step(new_case()))
+        assert [await operator.drain_inbox(request) for request in requests] == answers
+        assert await kernel.read(lambda c: len(inbox.waiting(c, str(ALL), 0, 10))) == 1
+
+
+async def test_where_nothing_is_drained_a_session_goes_on(kernel: Kernel, door: Any, tmp_path: Path) -> None:
+    """Nothing waits, or a request is repeated after the receiver has come back."""
+    await execute(kernel, step(new_case()))
+    async with (
+        door(kernel) as connect,
+        connect() as client,
+        operators(kernel, tmp_path / "operators") as desk,
+        desk.open() as operator,
+    ):
+        request = told(DrainInboxRequest, receiver=str(ALL))
+        first = await operator.drain_inbox(request)
+        async with aclosing(client.inbox().batches()) as batches:
+            assert await anext(batches) == []  # it is open
+            assert await operator.drain_inbox(request) == first
+            assert (await operator.drain_inbox(told(DrainInboxRequest, receiver=str(ALL)))).items == 0
+            await execute(kernel, step(new_case()))
+            assert (await _first(batches)).sequence == 2
 
 
 async def _first(batches: AsyncIterator[Any]) -> Any:

@@ -91,8 +91,11 @@ class ToyOperations(toys.ToyOperations):
 
     async def DrainInbox(self, request: pb.DrainInboxRequest, call: Call) -> Any:
         self.told.append(request)
-        items = 3 if request.receiver == "organ/fire-500103" else 0
-        return pb.DrainInboxResponse(items=items, first_sequence=7 if items else 0)
+        if request.receiver != "organ/fire-500103":
+            return pb.DrainInboxResponse()
+        if any(isinstance(earlier, pb.DrainInboxRequest) for earlier in self.told[:-1]):
+            return pb.DrainInboxResponse(items=1, first_sequence=9)
+        return pb.DrainInboxResponse(items=2, first_sequence=7, more=True)
 
     async def ListOperatorActs(self, request: pb.ListOperatorActsRequest, call: Call) -> pb.ListOperatorActsResponse:
         act = pb.OperatorAct(act_id=1, caller="operator/local", recorded_at=SINCE, refusal="REDRIVE_FAILED: so")
@@ -202,6 +205,9 @@ def test_republishing_is_told_from_where_on(mesh: ToyMesh) -> None:
 def test_draining_says_how_much_and_from_where_it_can_be_had_again(mesh: ToyMesh) -> None:
     printed = said(ronghe(mesh.data, "bridge", "drain", "governance", "organ/fire-500103", *SIGNED))
     assert printed == "3 items of organ/fire-500103 are acknowledged, from sequence 7 on\n"
+    center: Any = mesh.governance.operations
+    drains = [each for each in center.told if isinstance(each, pb.DrainInboxRequest)]
+    assert len({each.request_id for each in drains}) == 2
     assert (told(mesh).receiver, told(mesh).actor) == ("organ/fire-500103", OFFICER)
     printed = said(ronghe(mesh.data, "bridge", "drain", "governance", "intake/cq", *SIGNED))
     assert printed == "nothing waited for intake/cq\n"

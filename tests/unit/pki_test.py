@@ -119,6 +119,21 @@ def test_the_certificate_of_another_authority_is_refused(tmp_path: Path) -> None
         Credentials.load(tmp_path / "theirs", ORGAN)
 
 
+@pytest.mark.parametrize("part", [0, 300])
+def test_an_authority_that_is_half_copied_is_told(tmp_path: Path, part: int) -> None:
+    """A server or a client that runs goes on with what it has, and looks again."""
+    issue_all(tmp_path, [ORGAN])
+    before = Credentials.load(tmp_path, ORGAN)
+    whole = (tmp_path / "ca.pem").read_bytes()
+    (tmp_path / "organ" / f"{ORGAN.id}.pem").touch()
+    (tmp_path / "ca.pem").write_bytes(whole[:part])
+    with pytest.raises(CredentialsError, match=r"ca\.pem does not hold certificates in PEM form"):
+        Credentials.load(tmp_path, ORGAN)
+    assert before.renewed() is None
+    (tmp_path / "ca.pem").write_bytes(whole)
+    assert before.renewed() is not None
+
+
 def handshake(server: Path, client: Path, name: str) -> list[str]:
     """The URIs that a server reads in its client's certificate, after mutual TLS over a socket pair."""
     left, right = socket.socketpair()

@@ -116,5 +116,45 @@ async def test_a_stream_is_read_on_when_it_is_no_longer_crowded(impatient: None)
     await asyncio.gather(watching, return_exceptions=True)
 
 
+async def test_when_nobody_asks_any_more_it_is_crowded_no_longer(impatient: None) -> None:
+    """As in a server that closes: who comes then is told so, and what streams sent is read."""
+    door, answer = Door(), asyncio.Event()
+    watching = asyncio.create_task(door.watch(answer.wait))
+    await asyncio.sleep(0.15)
+    reading = asyncio.create_task(door.quiet())
+    await asyncio.sleep(0)
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    assert not door.is_crowded
+    await asyncio.wait_for(reading, 1)
+
+
+async def test_nor_is_it_when_its_own_call_cannot_be_made(impatient: None) -> None:
+    door = Door()
+
+    async def breaks() -> None:
+        await asyncio.sleep(0.15)
+        raise ValueError("no such certificate")
+
+    with pytest.raises(ValueError, match="no such certificate"):
+        await door.watch(breaks)
+    assert not door.is_crowded
+
+
+async def test_nor_when_the_end_comes_between_two_calls(impatient: None) -> None:
+    answers = chain([asyncio.sleep(0.15)], repeat(None))
+    door = Door()
+
+    async def knock() -> None:
+        slow = next(answers)
+        if slow is not None:
+            await slow
+            asyncio.get_running_loop().call_soon(watching.cancel)
+
+    watching = asyncio.create_task(door.watch(knock))
+    await asyncio.gather(watching, return_exceptions=True)
+    assert not door.is_crowded
+
+
 async def _first(requests: Requests[int]) -> int:
     return await anext(requests)
