@@ -139,11 +139,14 @@ def commits_cut(count: int) -> Injection:
 
     async def inject(stage: Stage) -> None:
         wire = _wire(stage)
+        arrived, lost = wire.arrived, wire.lost
         wire.to_cut = count
         try:
             await until(lambda: not wire.to_cut, PATIENCE_SECONDS, "commits that were cut")
         finally:
             wire.to_cut = 0
+        if wire.arrived == arrived or wire.lost == lost:
+            raise NotInjected("not both of commits that arrived and of those that were lost")
         stage.figures |= {"commits cut that arrived": wire.arrived, "commits cut that were lost": wire.lost}
 
     return inject
