@@ -13,6 +13,7 @@ from pathlib import Path
 import psycopg
 
 from faults.injections.probes import probed
+from faults.injections.processes import nobody_dies
 from faults.injections.stage import Injection, NotInjected, Stage, until
 from faults.mesh import SUBSYSTEMS
 from faults.meshes.database import Wire
@@ -196,15 +197,11 @@ def full(seconds: float) -> Injection:
     """Intake and the departments cannot write to their disks: no database, no log, no spans."""
 
     async def inject(stage: Stage) -> None:
-        pids = {name: stage.mesh.pid(name) for name in BROKEN}
-        with ExitStack() as disks:
-            for pid in pids.values():
-                disks.enter_context(_disk_full(pid))
+        with nobody_dies(stage, BROKEN), ExitStack() as disks:
+            for name in BROKEN:
+                disks.enter_context(_disk_full(stage.mesh.pid(name)))
             async with probed(stage, reads=False):
                 await asyncio.sleep(seconds)
-        died = [name for name, pid in pids.items() if stage.mesh.pid(name) != pid]
-        if died:
-            raise NotInjected(f"did not live through it: {', '.join(died)}")
 
     return inject
 

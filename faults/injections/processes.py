@@ -2,12 +2,13 @@
 
 import asyncio
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 from faults.injections.days import days_pass, status_of
 from faults.injections.migrations import is_migrated, put_back
-from faults.injections.stage import Injection, Stage, until
-from faults.mesh import SUBSYSTEMS
+from faults.injections.stage import Injection, NotInjected, Stage, until
+from faults.mesh import PROCESSES, SUBSYSTEMS
 
 FUSE_SECONDS = 60.0
 """A crash point that is not passed for so long does not count."""
@@ -120,6 +121,16 @@ def beside(*injections: Injection) -> Injection:
         await asyncio.gather(*(injection(stage) for injection in injections))
 
     return inject
+
+
+@contextmanager
+def nobody_dies(stage: Stage, names: Iterable[str] = PROCESSES) -> Iterator[None]:
+    """What one process was at the beginning of the block, no other may be at its end. Raises NotInjected."""
+    pids = {name: stage.mesh.pid(name) for name in names}
+    yield
+    died = [name for name, pid in pids.items() if stage.mesh.pid(name) != pid]
+    if died:
+        raise NotInjected(f"did not live through it: {', '.join(died)}")
 
 
 async def _lit(stage: Stage, point: str, name: str, pid: int) -> None:

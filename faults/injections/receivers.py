@@ -17,6 +17,7 @@ from clients.channel import SERVER_NAME, open_channel
 from clients.credentials import Credentials
 from clients.department import DepartmentClient
 from clients.identity import Identity
+from faults.injections.processes import nobody_dies
 from faults.injections.stage import Injection, NotInjected, Stage
 from faults.load.applications import Desk
 from faults.load.caller import marked
@@ -190,6 +191,7 @@ def slow_readers(count: int, seconds: float) -> Injection:
     async def inject(stage: Stage) -> None:
         sizes = {name: memory_of(stage.mesh.pid(name)) for name in SUBSYSTEMS}
         async with _undisturbed(stage, "slow readers"), AsyncExitStack() as stack:
+            stack.enter_context(nobody_dies(stage))
             calls = []
             for subsystem, party, kind, number in _readers(stage, count):
                 credentials = Credentials.load(stage.mesh.data / "pki", party)
