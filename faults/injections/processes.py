@@ -34,8 +34,7 @@ def killed(name: str) -> Injection:
     """SIGKILL of a process; the supervisor starts it again."""
 
     async def inject(stage: Stage) -> None:
-        await stage.mesh.running(name)
-        pid = stage.mesh.signal(name, signal.SIGKILL)
+        pid = await _signalled(stage, name, signal.SIGKILL)
         await stage.mesh.running(name, but=pid)
 
     return inject
@@ -45,8 +44,7 @@ def stopped(name: str, seconds: float) -> Injection:
     """A process stands still, and goes on."""
 
     async def inject(stage: Stage) -> None:
-        await stage.mesh.running(name)
-        pid = stage.mesh.signal(name, signal.SIGSTOP)
+        pid = await _signalled(stage, name, signal.SIGSTOP)
         try:
             await asyncio.sleep(seconds)
         finally:
@@ -54,6 +52,15 @@ def stopped(name: str, seconds: float) -> Injection:
                 stage.mesh.signal(name, signal.SIGCONT)
 
     return inject
+
+
+async def _signalled(stage: Stage, name: str, number: signal.Signals) -> int:
+    """Gives the pid of the process that got it. Raises NotInjected where none did."""
+    await stage.mesh.running(name)
+    pid = stage.mesh.signal(name, number)
+    if not pid:
+        raise NotInjected(f"{name} had ended already: it did not get {number.name}")
+    return pid
 
 
 def crashed(point: str, name: str) -> Injection:

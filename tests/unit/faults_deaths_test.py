@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from faults.injections.overload import _judge
-from faults.injections.processes import nobody_dies
-from faults.injections.stage import NotInjected, Stage
+from faults.injections.processes import killed, nobody_dies, stopped
+from faults.injections.stage import Injection, NotInjected, Stage
 from faults.mesh import PROCESSES
 
 
@@ -52,3 +52,12 @@ def test_what_was_offered_and_not_answered_is_told(way: str) -> None:
     _judge(stage, {way: outcome()}, back=1.0)
     with pytest.raises(NotInjected, match=f"10 {way} offered, 9 answered"):
         _judge(stage, {way: outcome(accepted=3)}, back=1.0)
+
+
+@pytest.mark.parametrize("injection", [killed("intake"), stopped("intake", 0.0)], ids=["killed", "stopped"])
+async def test_who_is_not_there_was_not_broken(injection: Injection) -> None:
+    mesh = Mesh()
+    await injection(stage_of(mesh))
+    mesh.pids["intake"] = 0
+    with pytest.raises(NotInjected, match="intake had ended"):
+        await injection(stage_of(mesh))
