@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psycopg
 
+from faults.injections.network import worsened
 from faults.injections.probes import probed
 from faults.injections.processes import nobody_dies
 from faults.injections.stage import Injection, NotInjected, Stage, until
@@ -62,15 +63,9 @@ def bad_wire(network: Network, seconds: float) -> Injection:
 
     async def inject(stage: Stage) -> None:
         wire = _wire(stage)
-        torn = wire.torn
-        wire.become(network)
-        try:
+        with worsened(wire, network):
             async with probed(stage, reads=not goes_on, writes=not goes_on):
                 await asyncio.sleep(seconds)
-        finally:
-            wire.heal()
-        if network is Network.TORN and wire.torn == torn:
-            raise NotInjected("no connection was torn")
         stage.figures["connections to PostgreSQL torn"] = wire.torn
 
     return inject
