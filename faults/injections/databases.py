@@ -120,12 +120,13 @@ def slow(seconds: float) -> Injection:
 
     async def inject(stage: Stage) -> None:
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            pids = _server(stage).pids()
-            _signal_all(pids, signal.SIGSTOP)
-            await asyncio.sleep(STANDS_SECONDS)
-            _signal_all(pids, signal.SIGCONT)
-            await asyncio.sleep(GOES_SECONDS)
+        async with probed(stage, reads=False, writes=False):
+            while time.monotonic() < end:
+                pids = _server(stage).pids()
+                _signal_all(pids, signal.SIGSTOP)
+                await asyncio.sleep(STANDS_SECONDS)
+                _signal_all(pids, signal.SIGCONT)
+                await asyncio.sleep(GOES_SECONDS)
 
     return inject
 
@@ -138,7 +139,8 @@ def commits_cut(count: int) -> Injection:
         arrived, lost = wire.arrived, wire.lost
         wire.to_cut = count
         try:
-            await until(lambda: not wire.to_cut, PATIENCE_SECONDS, "commits that were cut")
+            async with probed(stage, reads=False, writes=False):
+                await until(lambda: not wire.to_cut, PATIENCE_SECONDS, "commits that were cut")
         finally:
             wire.to_cut = 0
         if wire.arrived == arrived or wire.lost == lost:
@@ -173,7 +175,8 @@ def often_locked(seconds: float) -> Injection:
     """Every commit has to wait, as on a slow disk: somebody has each file most of the time."""
 
     async def inject(stage: Stage) -> None:
-        await asyncio.gather(*(asyncio.to_thread(_lock_often, stage, name, seconds) for name in SUBSYSTEMS))
+        async with probed(stage, reads=False, writes=False):
+            await asyncio.gather(*(asyncio.to_thread(_lock_often, stage, name, seconds) for name in SUBSYSTEMS))
 
     return inject
 
