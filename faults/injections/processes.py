@@ -102,13 +102,7 @@ def _crashed(point: str, name: str) -> Injection:
 def crashed_at_once(point: str) -> Injection:
     """As above, in every subsystem that passes the point."""
 
-    async def inject(stage: Stage) -> None:
-        crashes = [crashed(point, name)(stage) for name in POINTS[point]]
-        for result in await asyncio.gather(*crashes, return_exceptions=True):
-            if isinstance(result, BaseException):
-                raise result
-
-    return inject
+    return beside(*(crashed(point, name) for name in POINTS[point]))
 
 
 def one_after_another(*injections: Injection) -> Injection:
@@ -122,10 +116,13 @@ def one_after_another(*injections: Injection) -> Injection:
 
 
 def beside(*injections: Injection) -> Injection:
-    """All of them at the same time."""
+    """All of them at the same time; none is left under way when another fails."""
 
     async def inject(stage: Stage) -> None:
-        await asyncio.gather(*(injection(stage) for injection in injections))
+        injected = (injection(stage) for injection in injections)
+        for result in await asyncio.gather(*injected, return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result
 
     return inject
 
