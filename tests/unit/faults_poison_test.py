@@ -52,6 +52,6 @@ def passed_over(poison: Poison) -> list[Problem]:
         recorded_at=1,
         body=poison.value,
     )
-    topic = [TopicRecord(0, 0, event.case_id, event)]
+    topic = [TopicRecord(0, 0, event)]
     history = true_history()
     return list(check(type(history)([], history.journals, topic, [], poison=frozenset({poison.event_id}))))
