@@ -65,7 +65,7 @@ class Verdict:
     unexpected: Mapping[str, int]
     figures: Mapping[str, float]
     windows: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    """Case -> its first and last event, seconds since 1970."""
+    """Case -> when the load began and ended it, seconds since 1970."""
 
     @property
     def is_clean(self) -> bool:
@@ -183,7 +183,7 @@ class Campaign:
             figures=_figures(history)
             | {"repeats": caller.repeats, "seconds to settle": round(settled, 1)}
             | stage.figures,
-            windows=_windows(history),
+            windows=playing.windows,
         )
 
 
@@ -226,14 +226,6 @@ def _figures(history: History) -> dict[str, float]:
         "spans": len(history.spans),
         "spans filled in from the journal": connected.filled(history),
     }
-
-
-def _windows(history: History) -> dict[str, tuple[float, float]]:
-    found = {}
-    for case_id, events in history.by_case.items():
-        times = [event.recorded_at / 1e6 for event in events]
-        found[case_id] = min(times), max(times)
-    return found
 
 
 def kinds(problems: Sequence[Problem]) -> Counter[str]:

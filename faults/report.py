@@ -73,6 +73,16 @@ def _whole(verdict: Verdict) -> Mapping[str, Any]:
         "seed": verdict.seed,
         "clean": verdict.is_clean,
         "faults": rows(verdict),
+        "injected": [
+            {
+                "name": fault.name,
+                "started": fault.started_at,
+                "ended": fault.ended_at,
+                "recovered": fault.recovered,
+                "failure": fault.failure,
+            }
+            for fault in verdict.injected
+        ],
         "totals": {kind: kinds(verdict.problems)[kind] for kind in KINDS},
         "cases": dict(verdict.cases),
         "unfinished": list(verdict.unfinished),

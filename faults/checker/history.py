@@ -47,6 +47,7 @@ class Event:
     id: str
     origin: str
     case_id: str
+    """On the topic, the key of its message."""
     stream: str
     version: int
     causes: tuple[str, ...]
@@ -145,7 +146,6 @@ class TopicRecord:
 
     partition: int
     offset: int
-    key: str
     event: Event
 
 

@@ -59,8 +59,6 @@ def _belongs(history: History, where: str, cause: str, effect: Event) -> bool:
 def _one_partition(history: History) -> Iterator[Problem]:
     partitions: dict[str, int] = {}
     for record in history.topic:
-        if (
-            record.key != record.event.case_id
-            or partitions.setdefault(record.key, record.partition) != record.partition
-        ):
-            yield Problem(Kind.REORDERED, "topic", "a case lies on two partitions", record.event.case_id)
+        case_id = record.event.case_id
+        if partitions.setdefault(case_id, record.partition) != record.partition:
+            yield Problem(Kind.REORDERED, "topic", "a case lies on two partitions", case_id)

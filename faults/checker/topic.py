@@ -82,7 +82,7 @@ def decode(message: Any, topic_id: str) -> TopicRecord | None:
         )
     except (KeyError, ValueError, AttributeError):
         return None
-    return TopicRecord(message.partition(), message.offset(), event.case_id, event)
+    return TopicRecord(message.partition(), message.offset(), event)
 
 
 def _micros(text: str) -> int:

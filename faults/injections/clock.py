@@ -4,9 +4,9 @@ import asyncio
 import signal
 import time
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import AsyncExitStack, closing
 from datetime import UTC
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 
 from faults.injections.days import OFFICER, days_pass, first_sign_in, opened, operator, status_of
@@ -33,9 +33,24 @@ PROBE, SIGN_IN = "probe", "sign-in"
 # --- steps ---
 
 
+def nobody_refused(injection: Injection) -> Injection:
+    """Meanwhile no caller of the load is refused for his time, but for when clocks lawfully differ from his."""
+
+    @wraps(injection)
+    async def inject(stage: Stage) -> None:
+        caller = stage.load.cast.caller
+        before = caller.refused_for_time
+        await injection(stage)
+        if caller.refused_for_time > before:
+            raise NotInjected(f"{caller.refused_for_time - before} honest requests were refused for their time")
+
+    return inject
+
+
 def step_held(seconds: float) -> Injection:
     """All clocks are stepped, and come back: timers wait meanwhile, and time goes on as before."""
 
+    @nobody_refused
     async def inject(stage: Stage) -> None:
         async with _Stepped(stage, seconds):
             await _check_held(stage, seconds)
@@ -53,6 +68,7 @@ def step_held(seconds: float) -> Injection:
 def step_outlasts_a_kill(name: str, seconds: float) -> Injection:
     """A process that dies and is started again while its clock is stepped knows that it is."""
 
+    @nobody_refused
     async def inject(stage: Stage) -> None:
         async with _Stepped(stage, seconds):
             await _check_held(stage, seconds)
@@ -66,6 +82,7 @@ def step_outlasts_a_kill(name: str, seconds: float) -> Injection:
 def step_followed(seconds: float) -> Injection:
     """Less than a minute is what keeps clocks right: timers go on."""
 
+    @nobody_refused
     async def inject(stage: Stage) -> None:
         before = _trusted(stage.mesh)
         async with _Stepped(stage, seconds):
@@ -80,16 +97,23 @@ def step_followed(seconds: float) -> Injection:
 
 
 def step_confirmed(seconds: float) -> Injection:
-    """An operator says that the new time is right, and later that the old one was."""
+    """An operator says that the new time is right, and later that the old one was.
 
+    In between the mesh goes by a clock that callers do not have: whom it refuses then it may.
+    """
+
+    @nobody_refused
     async def inject(stage: Stage) -> None:
-        async with _Stepped(stage, seconds):
+        async with AsyncExitStack() as stepped:
+            await stepped.enter_async_context(_Stepped(stage, seconds))
             await _check_held(stage, seconds)
-            await _confirm(stage.mesh, seconds)
-            await _check_time(stage.mesh, seconds)
-            await _fired(stage.mesh, await _probes(stage.mesh, seconds))
-        await _check_held(stage, -seconds, ahead=seconds)
-        await _confirm(stage.mesh, -seconds)
+            with stage.load.cast.caller.clocks_change():
+                await _confirm(stage.mesh, seconds)
+                await _check_time(stage.mesh, seconds)
+                await _fired(stage.mesh, await _probes(stage.mesh, seconds))
+                await stepped.aclose()
+                await _check_held(stage, -seconds, ahead=seconds)
+                await _confirm(stage.mesh, -seconds)
         await _check_time(stage.mesh, 0.0)
         for name in SUBSYSTEMS:
             _check_order(stage.mesh.database(name))
@@ -122,6 +146,7 @@ class _Stepped:
 # --- a deadline that passes meanwhile ---
 
 
+@nobody_refused
 async def suspended_over_a_deadline(stage: Stage) -> None:
     """The process that a sign-in is due in stands still then; when it goes on, the sign-in comes, once.
 

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import psycopg
 
+from faults.injections.network import worsened
 from faults.injections.probes import probed
+from faults.injections.processes import nobody_dies
 from faults.injections.stage import Injection, NotInjected, Stage, until
 from faults.mesh import SUBSYSTEMS
 from faults.meshes.database import Wire
@@ -61,15 +63,9 @@ def bad_wire(network: Network, seconds: float) -> Injection:
 
     async def inject(stage: Stage) -> None:
         wire = _wire(stage)
-        torn = wire.torn
-        wire.become(network)
-        try:
+        with worsened(wire, network):
             async with probed(stage, reads=not goes_on, writes=not goes_on):
                 await asyncio.sleep(seconds)
-        finally:
-            wire.heal()
-        if network is Network.TORN and wire.torn == torn:
-            raise NotInjected("no connection was torn")
         stage.figures["connections to PostgreSQL torn"] = wire.torn
 
     return inject
@@ -124,12 +120,13 @@ def slow(seconds: float) -> Injection:
 
     async def inject(stage: Stage) -> None:
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            pids = _server(stage).pids()
-            _signal_all(pids, signal.SIGSTOP)
-            await asyncio.sleep(STANDS_SECONDS)
-            _signal_all(pids, signal.SIGCONT)
-            await asyncio.sleep(GOES_SECONDS)
+        async with probed(stage, reads=False, writes=False):
+            while time.monotonic() < end:
+                pids = _server(stage).pids()
+                _signal_all(pids, signal.SIGSTOP)
+                await asyncio.sleep(STANDS_SECONDS)
+                _signal_all(pids, signal.SIGCONT)
+                await asyncio.sleep(GOES_SECONDS)
 
     return inject
 
@@ -139,11 +136,15 @@ def commits_cut(count: int) -> Injection:
 
     async def inject(stage: Stage) -> None:
         wire = _wire(stage)
+        arrived, lost = wire.arrived, wire.lost
         wire.to_cut = count
         try:
-            await until(lambda: not wire.to_cut, PATIENCE_SECONDS, "commits that were cut")
+            async with probed(stage, reads=False, writes=False):
+                await until(lambda: not wire.to_cut, PATIENCE_SECONDS, "commits that were cut")
         finally:
             wire.to_cut = 0
+        if wire.arrived == arrived or wire.lost == lost:
+            raise NotInjected("not both of commits that arrived and of those that were lost")
         stage.figures |= {"commits cut that arrived": wire.arrived, "commits cut that were lost": wire.lost}
 
     return inject
@@ -174,7 +175,8 @@ def often_locked(seconds: float) -> Injection:
     """Every commit has to wait, as on a slow disk: somebody has each file most of the time."""
 
     async def inject(stage: Stage) -> None:
-        await asyncio.gather(*(asyncio.to_thread(_lock_often, stage, name, seconds) for name in SUBSYSTEMS))
+        async with probed(stage, reads=False, writes=False):
+            await asyncio.gather(*(asyncio.to_thread(_lock_often, stage, name, seconds) for name in SUBSYSTEMS))
 
     return inject
 
@@ -193,15 +195,11 @@ def full(seconds: float) -> Injection:
     """Intake and the departments cannot write to their disks: no database, no log, no spans."""
 
     async def inject(stage: Stage) -> None:
-        pids = {name: stage.mesh.pid(name) for name in BROKEN}
-        with ExitStack() as disks:
-            for pid in pids.values():
-                disks.enter_context(_disk_full(pid))
+        with nobody_dies(stage, BROKEN), ExitStack() as disks:
+            for name in BROKEN:
+                disks.enter_context(_disk_full(stage.mesh.pid(name)))
             async with probed(stage, reads=False):
                 await asyncio.sleep(seconds)
-        died = [name for name, pid in pids.items() if stage.mesh.pid(name) != pid]
-        if died:
-            raise NotInjected(f"did not live through it: {', '.join(died)}")
 
     return inject
 

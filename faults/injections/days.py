@@ -23,8 +23,9 @@ async def days_pass(stage: Stage, name: str, *, before: float = 0.0) -> None:
     _, due_at = await first_sign_in(name, stage.mesh)
     seconds = due_at - before - (await status_of(stage.mesh, name)).now.ToMicroseconds() / 1e6
     if seconds > 0:
-        stage.load.cast.caller.ahead += timedelta(seconds=seconds)
-        await _advance(stage.mesh, seconds)
+        with stage.load.cast.caller.clocks_change():
+            stage.load.cast.caller.ahead += timedelta(seconds=seconds)
+            await _advance(stage.mesh, seconds)
 
 
 async def _advance(mesh: Mesh, seconds: float) -> None:

@@ -26,6 +26,7 @@ from faults.fuzzing.coverage import OK, STREAM, Coverage
 from faults.fuzzing.frames import noise
 from faults.fuzzing.messages import Hostile, wrapped
 from faults.injections.fuzzed_desk import CALL_SECONDS, COMMANDS, DESK, KEPT, FuzzedDesk, fuzzed_desk
+from faults.injections.processes import nobody_dies
 from faults.injections.stage import Injection, NotInjected, Stage
 from faults.mesh import SUBSYSTEMS
 from faults.processes import memory_of
@@ -195,12 +196,13 @@ def fuzzed(requests: int) -> Injection:
         async with fuzzed_desk(stage, chance, hostile) as desk:
             carrying = {method.full_name: carried(method) for method in every}
             fuzzing = _Fuzzing(stage, chance, hostile, desk, Coverage.of(every), carrying)
-            pids = {name: stage.mesh.pid(name) for name in SUBSYSTEMS}
+            sizes = {name: memory_of(stage.mesh.pid(name)) for name in SUBSYSTEMS}
             started = time.monotonic()
-            await _sent(fuzzing, requests, {name: memory_of(pid) for name, pid in pids.items()})
+            with nobody_dies(stage):
+                await _sent(fuzzing, requests, sizes)
             stage.figures["fuzzed a second"] = round(requests / (time.monotonic() - started))
         _write(stage, fuzzing)
-        _judge(stage, fuzzing, pids)
+        _judge(fuzzing)
 
     return inject
 
@@ -234,10 +236,7 @@ def _write(stage: Stage, fuzzing: _Fuzzing) -> None:
     stage.figures |= {f"{name} grew by MiB": round(size / 2**20) for name, size in fuzzing.grown.items()}
 
 
-def _judge(stage: Stage, fuzzing: _Fuzzing, pids: Mapping[str, int]) -> None:
-    died = [name for name, pid in pids.items() if stage.mesh.pid(name) != pid]
-    if died:
-        raise NotInjected(f"died: {', '.join(died)}")
+def _judge(fuzzing: _Fuzzing) -> None:
     if fuzzing.effects:
         raise NotInjected(f"accepted: {dict(fuzzing.effects)}")
     fat = [name for name, size in fuzzing.grown.items() if size > MOST_GROWTH]

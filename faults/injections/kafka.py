@@ -18,7 +18,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from faults.checker.collect import access
 from faults.checker.topic import TOPIC
-from faults.injections.processes import stopped
+from faults.injections.processes import beside, stopped
 from faults.injections.stage import LOOK_SECONDS, Injection, Stage, until
 from faults.load.case import Case
 from faults.load.cast import DESKS
@@ -142,6 +142,28 @@ async def intake_accepts(stage: Stage, seconds: float, within: float = ACCEPT_SE
     while time.monotonic() < end:
         await _accepted(stage, within)
         await asyncio.sleep(ACCEPT_PAUSE)
+
+
+def amid_applications(injection: Injection) -> Injection:
+    """Intake takes applications in all the while, each in time."""
+
+    async def inject(stage: Stage) -> None:
+        over = asyncio.Event()
+
+        async def injected(stage: Stage) -> None:
+            try:
+                await injection(stage)
+            finally:
+                over.set()
+
+        async def accepted(stage: Stage) -> None:
+            while not over.is_set():
+                await _accepted(stage, ACCEPT_SECONDS)
+                await asyncio.sleep(ACCEPT_PAUSE)
+
+        await beside(injected, accepted)(stage)
+
+    return inject
 
 
 async def _accepted(stage: Stage, within: float) -> None:

@@ -1,8 +1,10 @@
 """A bad network."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from faults.injections.stage import Injection, Stage
+from faults.injections.stage import Injection, NotInjected, Stage
 from faults.mesh import SUBSYSTEMS
 from faults.proxy import Network, Proxy
 
@@ -11,7 +13,8 @@ def bad_network(network: Network, seconds: float) -> Injection:
     """Between all callers and one subsystem."""
 
     async def inject(stage: Stage) -> None:
-        await _worsen(stage.network[stage.chance.choice(SUBSYSTEMS)], network, seconds)
+        with worsened(stage.network[stage.chance.choice(SUBSYSTEMS)], network):
+            await asyncio.sleep(seconds)
 
     return inject
 
@@ -20,14 +23,20 @@ def bad_link(name: str, network: Network, seconds: float) -> Injection:
     """Between this process and those of the mesh that call it."""
 
     async def inject(stage: Stage) -> None:
-        await _worsen(stage.mesh.links[name], network, seconds)
+        with worsened(stage.mesh.links[name], network):
+            await asyncio.sleep(seconds)
 
     return inject
 
 
-async def _worsen(proxy: Proxy, network: Network, seconds: float) -> None:
+@contextmanager
+def worsened(proxy: Proxy, network: Network) -> Iterator[None]:
+    """The network is bad in this block. Raises NotInjected where it could have torn something, and did not."""
+    torn = proxy.torn
     proxy.become(network)
     try:
-        await asyncio.sleep(seconds)
+        yield
     finally:
         proxy.heal()
+    if network is Network.TORN and proxy.torn == torn:
+        raise NotInjected("no connection was torn")

@@ -11,6 +11,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from faults.injections.processes import nobody_dies
 from faults.injections.stage import Injection, NotInjected, Stage
 from faults.load.flood import DESK, PARTY
 from faults.mesh import PROCESSES
@@ -41,18 +42,19 @@ def overloaded(rates: Mapping[str, float], seconds: float, work_seconds: float) 
         floods = {way: await _flood(stage, way, rate, seconds) for way, rate in rates.items()}
         sizes = {name: memory_of(stage.mesh.pid(name)) for name in PROCESSES}
         watching = asyncio.create_task(_watch(stage, sizes))
-        outcomes = await _flooded(stage, floods, seconds)
-        back = await _until_back(stage, before)
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
-        _write(stage, outcomes, seconds)
-        stage.figures |= {
-            "ms to an answer before": round(1000 * before.everywhere, 1),
-            "at intake": round(1000 * before.at_intake, 1),
-            "seconds until it is so again": round(back.everywhere, 1),
-            "at intake ": round(back.at_intake, 1),
-        }
-        await _end_all(stage, work_seconds)
+        with nobody_dies(stage):
+            outcomes = await _flooded(stage, floods, seconds)
+            back = await _until_back(stage, before)
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+            _write(stage, outcomes, seconds)
+            stage.figures |= {
+                "ms to an answer before": round(1000 * before.everywhere, 1),
+                "at intake": round(1000 * before.at_intake, 1),
+                "seconds until it is so again": round(back.everywhere, 1),
+                "at intake ": round(back.at_intake, 1),
+            }
+            await _end_all(stage, work_seconds)
         _judge(stage, outcomes, back.at_intake)
 
     return inject
@@ -205,6 +207,10 @@ def _write(stage: Stage, outcomes: Mapping[str, Mapping[str, Any]], seconds: flo
 
 def _judge(stage: Stage, outcomes: Mapping[str, Mapping[str, Any]], back: float) -> None:
     wrong = [f"{count} x {name}" for outcome in outcomes.values() for name, count in outcome["others"].items()]
+    for way, outcome in outcomes.items():
+        answered = outcome["accepted"] + outcome["refused"] + sum(outcome["others"].values())
+        if answered != outcome["offered"]:
+            wrong.append(f"{outcome['offered']} {way} offered, {answered} answered")
     if back > BACK_SECONDS:
         wrong.append(f"{back:.0f} s until intake answered as before")
     for name in PROCESSES:

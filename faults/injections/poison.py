@@ -1,7 +1,7 @@
 """Poison on the topic: messages that no honest deployment would write, of cases of their own and of those under way."""
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from random import Random
@@ -18,7 +18,7 @@ from faults.checker.topic import TOPIC
 from faults.injections.days import OFFICER, operator
 from faults.injections.stage import Injection, NotInjected, Stage
 from faults.load.case import ENDS
-from faults.load.cast import INTAKE
+from faults.load.cast import INTAKE, SIGNS
 from ronghe.case.v1.case_pb2 import Application
 from ronghe.event.v1 import event_pb2 as event
 from ronghe.operations.v1 import operations_service_pb2 as pb
@@ -31,6 +31,10 @@ SHARE = 50
 LOOK_SECONDS = 0.2
 CASE_SECONDS = 60.0
 PAGE = 500
+
+
+Facts = Collection[tuple[str, str, str]]
+"""What the parties of a case were told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +89,9 @@ async def _drip(stage: Stage, enough: asyncio.Event) -> Mapping[int, int]:
         if enough.is_set() and number:
             break
         poured += SHARE
-        known = [case_id for case_id, told in stage.load.cast.told.items() if not _has_ended(told.facts)]
+        known = [(case_id, told.facts) for case_id, told in stage.load.cast.told.items() if not _has_ended(told.facts)]
         is_own = not known or number % 2 == 1
-        message = next(own) if is_own else _spoiled(stage.chance, stage.chance.choice(known))
+        message = next(own) if is_own else _spoiled(stage.chance, *stage.chance.choice(known))
         for partition, offset in await _poison(stage, [message]):
             places[partition] = max(offset, places.get(partition, 0))
         stage.figures["poison"] = stage.figures.get("poison", 0) + 1
@@ -97,7 +101,7 @@ async def _drip(stage: Stage, enough: asyncio.Event) -> Mapping[int, int]:
     return places
 
 
-def _has_ended(facts: set[tuple[str, str, str]]) -> bool:
+def _has_ended(facts: Facts) -> bool:
     return any((str(INTAKE), name, "") in facts for name in ENDS)
 
 
@@ -173,28 +177,26 @@ def _endless(chance: Random) -> Iterator[Poison]:
         yield from _brew(chance)
 
 
-def _spoiled(chance: Random, case_id: str) -> Poison:
+def _spoiled(chance: Random, case_id: str, facts: Facts) -> Poison:
     """One under the key of somebody else's case."""
-    opening = event.Submitted(application=Application(case_id=case_id, intake_id="yukuaiban"))
     key, headers = case_id.encode(), _headers
-    return chance.choice(
-        [
-            Poison("undecodable", key, b"\xff" * 50, headers(chance, "Submitted", "intake-01")),
-            Poison("oversize", key, chance.randbytes(OVERSIZE), headers(chance, "Accepted", "elsewhere-01")),
-            Poison("of an unknown type", key, b"", headers(chance, "Levitated", "elsewhere-01")),
-            Poison("impossible", key, opening.SerializeToString(), headers(chance, "Submitted", "intake-01")),
-            Poison("said by the wrong party", key, b"", headers(chance, "Decided", "x-9")),
-        ]
-    )
+    # Who has it already cannot be given it again.
+    openings = [_opening(case_id, to.removeprefix("organ/")) for to, name, _ in facts if name == "Submitted"]
+    choices = [
+        Poison("undecodable", key, b"\xff" * 50, headers(chance, "Submitted", "intake-01")),
+        Poison("oversize", key, chance.randbytes(OVERSIZE), headers(chance, "Accepted", "elsewhere-01")),
+        Poison("of an unknown type", key, b"", headers(chance, "Levitated", "elsewhere-01")),
+        Poison("said by the wrong party", key, b"", headers(chance, "Decided", "x-9")),
+        *(_consistent("impossible", opening, headers(chance, "Submitted", "intake-01")) for opening in openings),
+    ]
+    return chance.choice(choices)
 
 
 def _brew(chance: Random) -> Sequence[Poison]:
     """One of each."""
     unknown_case = event.Decided()
-    submitted = event.Submitted(application=Application(case_id=_uuid(chance), intake_id="yukuaiban"))
-    out_of_range = event.Submitted(application=Application(intake_id="yukuaiban"))
+    submitted, out_of_range = _opening(_uuid(chance), SIGNS.lead), _opening(_uuid(chance), SIGNS.lead)
     out_of_range.application.submitted_at.seconds = 2**62
-    out_of_range.application.lead.id, out_of_range.application.lead.deployment = "urban-mgmt-500103", "department-01"
     return [
         Poison("without headers", _key(chance), chance.randbytes(100), {}),
         Poison("no key", b"", b"", _headers(chance, "Accepted", "department-01")),
@@ -204,18 +206,21 @@ def _brew(chance: Random) -> Sequence[Poison]:
         Poison(
             "impossible", _key(chance), unknown_case.SerializeToString(), _headers(chance, "Decided", "department-01")
         ),
-        Poison(
-            "said by the wrong party", _key(chance), submitted.SerializeToString(), _headers(chance, "Submitted", "x-9")
-        ),
-        _consistent("with a time out of range", out_of_range, chance),
+        _consistent("said by the wrong party", submitted, _headers(chance, "Submitted", "x-9")),
+        _consistent("with a time out of range", out_of_range, _headers(chance, "Submitted", "intake-01")),
         Poison("with odd ids", _key(chance), b"", {**_headers(chance, "Closed", "\0"), "ce_id": "no uuid"}),
     ]
 
 
-def _consistent(what: str, fact: event.Submitted, chance: Random) -> Poison:
+def _opening(case_id: str, lead: str) -> event.Submitted:
+    application = Application(case_id=case_id, intake_id=INTAKE.id)
+    application.lead.id, application.lead.deployment = lead, "department-01"
+    return event.Submitted(application=application)
+
+
+def _consistent(what: str, fact: event.Submitted, headers: Mapping[str, str]) -> Poison:
     """An opening that fits together but for one thing."""
-    case_id = fact.application.case_id = _uuid(chance)
-    return Poison(what, case_id.encode(), fact.SerializeToString(), _headers(chance, "Submitted", "intake-01"))
+    return Poison(what, fact.application.case_id.encode(), fact.SerializeToString(), headers)
 
 
 def _pour(settings: Mapping[str, Any], messages: Sequence[Poison]) -> Sequence[tuple[int, int]]:

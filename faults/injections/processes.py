@@ -2,12 +2,13 @@
 
 import asyncio
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 from faults.injections.days import days_pass, status_of
 from faults.injections.migrations import is_migrated, put_back
-from faults.injections.stage import Injection, Stage, until
-from faults.mesh import SUBSYSTEMS
+from faults.injections.stage import Injection, NotInjected, Stage, until
+from faults.mesh import PROCESSES, SUBSYSTEMS
 
 FUSE_SECONDS = 60.0
 """A crash point that is not passed for so long does not count."""
@@ -33,8 +34,7 @@ def killed(name: str) -> Injection:
     """SIGKILL of a process; the supervisor starts it again."""
 
     async def inject(stage: Stage) -> None:
-        await stage.mesh.running(name)
-        pid = stage.mesh.signal(name, signal.SIGKILL)
+        pid = await _signalled(stage, name, signal.SIGKILL)
         await stage.mesh.running(name, but=pid)
 
     return inject
@@ -44,8 +44,7 @@ def stopped(name: str, seconds: float) -> Injection:
     """A process stands still, and goes on."""
 
     async def inject(stage: Stage) -> None:
-        await stage.mesh.running(name)
-        pid = stage.mesh.signal(name, signal.SIGSTOP)
+        pid = await _signalled(stage, name, signal.SIGSTOP)
         try:
             await asyncio.sleep(seconds)
         finally:
@@ -53,6 +52,15 @@ def stopped(name: str, seconds: float) -> Injection:
                 stage.mesh.signal(name, signal.SIGCONT)
 
     return inject
+
+
+async def _signalled(stage: Stage, name: str, number: signal.Signals) -> int:
+    """Gives the pid of the process that got it. Raises NotInjected where none did."""
+    await stage.mesh.running(name)
+    pid = stage.mesh.signal(name, number)
+    if not pid:
+        raise NotInjected(f"{name} had ended already: it did not get {number.name}")
+    return pid
 
 
 def crashed(point: str, name: str) -> Injection:
@@ -94,13 +102,7 @@ def _crashed(point: str, name: str) -> Injection:
 def crashed_at_once(point: str) -> Injection:
     """As above, in every subsystem that passes the point."""
 
-    async def inject(stage: Stage) -> None:
-        crashes = [crashed(point, name)(stage) for name in POINTS[point]]
-        for result in await asyncio.gather(*crashes, return_exceptions=True):
-            if isinstance(result, BaseException):
-                raise result
-
-    return inject
+    return beside(*(crashed(point, name) for name in POINTS[point]))
 
 
 def one_after_another(*injections: Injection) -> Injection:
@@ -114,12 +116,25 @@ def one_after_another(*injections: Injection) -> Injection:
 
 
 def beside(*injections: Injection) -> Injection:
-    """All of them at the same time."""
+    """All of them at the same time; none is left under way when another fails."""
 
     async def inject(stage: Stage) -> None:
-        await asyncio.gather(*(injection(stage) for injection in injections))
+        injected = (injection(stage) for injection in injections)
+        for result in await asyncio.gather(*injected, return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result
 
     return inject
+
+
+@contextmanager
+def nobody_dies(stage: Stage, names: Iterable[str] = PROCESSES) -> Iterator[None]:
+    """What one process was at the beginning of the block, no other may be at its end. Raises NotInjected."""
+    pids = {name: stage.mesh.pid(name) for name in names}
+    yield
+    died = [name for name, pid in pids.items() if stage.mesh.pid(name) != pid]
+    if died:
+        raise NotInjected(f"did not live through it: {', '.join(died)}")
 
 
 async def _lit(stage: Stage, point: str, name: str, pid: int) -> None:

@@ -17,6 +17,7 @@ from clients.channel import SERVER_NAME, open_channel
 from clients.credentials import Credentials
 from clients.department import DepartmentClient
 from clients.identity import Identity
+from faults.injections.processes import nobody_dies
 from faults.injections.stage import Injection, NotInjected, Stage
 from faults.load.applications import Desk
 from faults.load.caller import marked
@@ -49,7 +50,7 @@ EACH_SECONDS = 0.01
 MOST_GROWTH = 256 * 1024 * 1024
 """Bytes by which a process may grow for slow readers."""
 PAUSE_SECONDS = 0.1
-"""Ten times a second."""
+"""From the beginning of a session to that of the next one: ten times a second."""
 END_SECONDS = 60.0
 """Within which the cases of a hostile receiver end once it has come to its senses."""
 BASELINE_SECONDS = 3.0
@@ -89,9 +90,9 @@ async def puts_off_for_ever(say: Say, answers: Answers) -> None:
 
 
 async def comes_and_goes(say: Say, answers: Answers) -> None:
-    """Ten times a second."""
+    """It stays for half of the time."""
     with suppress(TimeoutError):
-        async with asyncio.timeout(PAUSE_SECONDS):
+        async with asyncio.timeout(PAUSE_SECONDS / 2):
             async for _ in answers:
                 pass
 
@@ -127,7 +128,8 @@ async def _misbehave(stage: Stage, name: str, seconds: float) -> None:
         # Everything is given from the beginning: what was acknowledged unseen as well.
         honest = Receiver("department", desk.organ, client, load.given, load.told, from_sequence=1)
         listening = asyncio.create_task(honest.run()) if name == "holds two sessions" else None
-        await _sessions(stage, desk.organ, conduct, seconds)
+        async with _channel(stage, "department", desk.organ) as channel:
+            await sessions(channel, conduct, seconds)
         listening = listening or asyncio.create_task(honest.run())
         try:
             async with asyncio.timeout(END_SECONDS):
@@ -148,14 +150,12 @@ def unacknowledged(stage: Stage, party: Identity) -> int:
         return int(found.execute(statement, (str(party),)).fetchone()[0])
 
 
-async def _sessions(stage: Stage, party: Identity, conduct: Conduct, seconds: float) -> None:
-    """One session after another, for so long."""
-    async with _channel(stage, "department", party) as channel:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                while True:
-                    await _session(channel, conduct)
-                    await asyncio.sleep(PAUSE_SECONDS)
+async def sessions(channel: grpc.aio.Channel, conduct: Conduct, seconds: float) -> None:
+    """One session after another, for so long; none begins sooner than PAUSE_SECONDS after the one before."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while True:
+                await asyncio.gather(_session(channel, conduct), asyncio.sleep(PAUSE_SECONDS))
 
 
 async def _session(channel: grpc.aio.Channel, conduct: Conduct) -> None:
@@ -190,6 +190,7 @@ def slow_readers(count: int, seconds: float) -> Injection:
     async def inject(stage: Stage) -> None:
         sizes = {name: memory_of(stage.mesh.pid(name)) for name in SUBSYSTEMS}
         async with _undisturbed(stage, "slow readers"), AsyncExitStack() as stack:
+            stack.enter_context(nobody_dies(stage))
             calls = []
             for subsystem, party, kind, number in _readers(stage, count):
                 credentials = Credentials.load(stage.mesh.data / "pki", party)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from faults.injections.processes import nobody_dies
 from faults.injections.stage import Injection, NotInjected, Stage
 from faults.mesh import PROCESSES
 from faults.plot import Chart, draw
@@ -43,12 +44,13 @@ def soaked(seconds: float) -> Injection:
         samples, started = [], time.monotonic()
         latencies = stage.load.cast.caller.latencies
         latencies.clear()
-        while time.monotonic() - started < seconds:
-            await asyncio.sleep(SAMPLE_SECONDS)
-            samples.append(_sample(stage, time.monotonic() - started, sorted(latencies)))
-            latencies.clear()
-        (stage.folder / "soak.json").write_text(json.dumps([asdict(sample) for sample in samples]) + "\n")
-        (stage.folder / "soak.svg").write_text(draw(_charts(samples)))
+        with nobody_dies(stage):
+            while time.monotonic() - started < seconds:
+                await asyncio.sleep(SAMPLE_SECONDS)
+                samples.append(_sample(stage, time.monotonic() - started, sorted(latencies)))
+                latencies.clear()
+            (stage.folder / "soak.json").write_text(json.dumps([asdict(sample) for sample in samples]) + "\n")
+            (stage.folder / "soak.svg").write_text(draw(_charts(samples)))
         _judge(stage, samples)
 
     return inject

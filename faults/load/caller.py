@@ -5,10 +5,11 @@ import base64
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import cycle, islice
+from math import inf
 from random import Random
 from typing import Any, TypeVar, cast
 
@@ -28,8 +29,8 @@ Resp = TypeVar("Resp", bound=Message)
 COPIED = 0.1
 """Share of the requests that are sent several times at once."""
 ALWAYS = 1.0
-WHILE_DAYS_PASS = 40
-"""So often a request is made anew that is refused for its time, where clocks have been advanced: each in its turn."""
+FOR_ITS_TIME = "OCCURRED_AT_OUT_OF_RANGE"
+ANEW_SECONDS = 0.5
 LOOK_SECONDS = 0.02
 REMEMBERED = 10_000
 """Answered requests that can be sent again."""
@@ -68,6 +69,8 @@ class Caller:
     """`id()` of a client -> others of the same party, on connections of their own: copies go by them as well."""
     ahead: timedelta = timedelta()
     """How far operators have advanced the clocks of the mesh: callers go by them."""
+    refused_for_time: int = 0
+    """Requests that were refused for their time though nobody was changing clocks while they were on their way."""
     repeats: int = 0
     failures: Counter[str] = field(default_factory=Counter)
     """Why a call was repeated that the client library had given up."""
@@ -87,6 +90,8 @@ class Caller:
         default_factory=lambda: defaultdict(lambda: asyncio.Semaphore(OPEN_CALLS))
     )
     """By `id()` of a client."""
+    _settled_at: float = -inf
+    """time.monotonic() when clocks were last changed; infinity while they are."""
     _may_begin: asyncio.Event = field(default_factory=asyncio.Event)
     _may_call: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -96,15 +101,17 @@ class Caller:
 
     async def perform(self, party: Identity, call: Callable[[Req], Awaitable[Resp]], request: Req) -> Resp:
         """The answer, however often it takes; raises RongheError when it is refused for good."""
-        for _ in range(WHILE_DAYS_PASS):
+        while True:
+            began = time.monotonic()
             try:
                 return await self._perform(party, call, request)
             except RongheError as refused:
-                # Looked at afterwards: the days may have passed while the request was on its way.
-                if refused.reason != "OCCURRED_AT_OUT_OF_RANGE" or not self.ahead:
+                if refused.reason != FOR_ITS_TIME:
                     raise
-            await asyncio.sleep(0.5)
-        return await self._perform(party, call, request)
+                if began > self._settled_at:
+                    self.refused_for_time += 1
+                    raise
+            await asyncio.sleep(ANEW_SECONDS)
 
     async def _perform(self, party: Identity, call: Callable[[Req], Awaitable[Resp]], request: Req) -> Resp:
         await self.may_begin()
@@ -128,6 +135,18 @@ class Caller:
         started = time.monotonic()
         await self._may_begin.wait()
         return time.monotonic() - started
+
+    @contextmanager
+    def clocks_change(self) -> Iterator[None]:
+        """In this block clocks of the mesh need not agree with the callers'.
+
+        What is refused for its time meanwhile is made anew, as is what was on its way: both lawfully.
+        """
+        self._settled_at = inf
+        try:
+            yield
+        finally:
+            self._settled_at = time.monotonic()
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator[None]:

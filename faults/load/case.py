@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
@@ -44,6 +45,9 @@ class Case:
     request: intake.SubmitApplicationRequest | None = None
     """What is handed in; made when it is needed."""
     collaboration_id: str = ""
+    began_at: float = 0.0
+    """Seconds since 1970, as `ended_at`, by the load's own clock."""
+    ended_at: float = inf
 
     # --- the applicant ---
 

@@ -43,6 +43,7 @@ class Load:
     last_end: float = field(default_factory=time.monotonic)
     extra: Iterator[int] = field(default_factory=lambda: count(EXTRA))
     """Numbers of cases that faults add."""
+    _played: list[Case] = field(default_factory=list)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _handled: set[str] = field(default_factory=set)
 
@@ -75,9 +76,11 @@ class Load:
     def begin(self, case: Case, course: Course) -> asyncio.Task[None]:
         """Let a case go this way."""
         self.under_way[case.number] = course.__name__
+        self._played.append(case)
         return self._spawn(self._play(case, course))
 
     async def _play(self, case: Case, course: Course) -> None:
+        case.began_at = time.time()
         try:
             await case.submit()
             await course(case)
@@ -86,8 +89,14 @@ class Load:
             self.problems[f"{course.__name__}: {error.reason}"] += 1
         else:
             self.ended[course.__name__] += 1
+        case.ended_at = time.time()
         del self.under_way[case.number]
         self.last_end = time.monotonic()
+
+    @property
+    def windows(self) -> Mapping[str, tuple[float, float]]:
+        """Case -> when it began and ended, seconds since 1970; it ends at infinity while it is under way."""
+        return {case.case_id: (case.began_at, case.ended_at) for case in self._played if case.case_id}
 
     # --- what comes in ---
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from faults.meshes.postgresql import postgresql
 from faults.meshes.replicas import DISTANCE, ReplicatedMesh
-from faults.proxy import Network, Proxy
+from faults.proxy import Proxy
 
 COMMIT = b"COMMIT"
 DELAY_SECONDS = (0.05, 0.2)
@@ -30,36 +30,44 @@ class Wire(Proxy):
     lost: int = 0
     """Commits that did not come there."""
 
-    async def _forward(
-        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, swallows: tuple[Network, ...]
-    ) -> None:
-        is_to_server = Network.HALF_OPEN in swallows
-        heard: Any = _Commits(self, source, sink) if is_to_server else source
-        await super()._forward(heard, sink, swallows)
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        session: Any = _Session(self, reader, writer)
+        await super()._carry(session, session)
 
 
-@dataclass(frozen=True, slots=True)
-class _Commits:
-    """What a client says, up to a commit that is cut."""
+@dataclass(slots=True)
+class _Session:
+    """What a client says, up to a commit that is cut, and what it is told until then."""
 
     wire: Wire
-    source: asyncio.StreamReader
-    sink: asyncio.StreamWriter
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    is_cut: bool = False
 
     async def read(self, size: int) -> bytes:
         """The next part; nothing where the connection ends."""
-        chunk = await self.source.read(size)
+        if self.is_cut:
+            await asyncio.sleep(ARRIVAL_SECONDS)
+            return b""
+        chunk = await self.reader.read(size)
         if not self.wire.to_cut or COMMIT not in chunk:
             return chunk
         self.wire.to_cut -= 1
+        self.is_cut = True
         if self.wire.chance.random() < 0.5:
             self.wire.lost += 1
             return b""
         self.wire.arrived += 1
-        self.sink.write(chunk)
-        await self.sink.drain()
-        await asyncio.sleep(ARRIVAL_SECONDS)
-        return b""
+        return chunk
+
+    def write(self, chunk: bytes) -> None:
+        """An answer, which does not come back once a commit is cut."""
+        if not self.is_cut:
+            self.writer.write(chunk)
+
+    async def drain(self) -> None:
+        """As that of the connection."""
+        await self.writer.drain()
 
 
 @asynccontextmanager

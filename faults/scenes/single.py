@@ -7,6 +7,7 @@ from itertools import combinations, cycle, islice
 from random import Random
 
 from faults.injections.kafka import (
+    amid_applications,
     disk_full,
     kafka_down,
     kafka_hangs,
@@ -160,11 +161,11 @@ def _kafka(amount: Amount, chance: Random) -> Sequence[Fault]:
         Fault(f"Kafka is down for {amount.down:.0f} s", kafka_down(amount.down), measured=True),
         Fault("Kafka's disk full", disk_full(amount.down), measured=True),
         Fault("Kafka's data directory away", log_dir_offline(amount.down), measured=True),
-        Fault(f"Kafka's data of {amount.age:.0f} s ago", restored(amount.age), measured=True),
-        Fault("half of a partition's log cut off", segment_cut, measured=True),
-        Fault("topic deleted and recreated", topic_recreated, measured=True),
-        Fault("topic recreated behind a consumer", behind, measured=True),
-        Fault("consumer offsets wiped", offsets_wiped, measured=True),
+        Fault(f"Kafka's data of {amount.age:.0f} s ago", amid_applications(restored(amount.age)), measured=True),
+        Fault("half of a partition's log cut off", amid_applications(segment_cut), measured=True),
+        Fault("topic deleted and recreated", amid_applications(topic_recreated), measured=True),
+        Fault("topic recreated behind a consumer", amid_applications(behind), measured=True),
+        Fault("consumer offsets wiped", amid_applications(offsets_wiped), measured=True),
     ]
     return faults
 

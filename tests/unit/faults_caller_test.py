@@ -5,6 +5,8 @@ import time
 from datetime import timedelta
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from grpc import StatusCode
@@ -12,6 +14,8 @@ from grpc import StatusCode
 from clients.errors import InvalidRequest, RongheError
 from clients.identity import Identity
 from faults.checker import logs
+from faults.injections.clock import nobody_refused
+from faults.injections.stage import NotInjected
 from faults.load.caller import OPEN_CALLS, Caller
 from faults.load.durable import DurableLog
 from ronghe.department.v1 import department_service_pb2 as pb
@@ -28,7 +32,8 @@ async def test_a_request_that_days_overtook_is_made_anew(tmp_path: Path) -> None
         async def close_case(request: pb.CloseCaseRequest) -> pb.CloseCaseResponse:
             seen.append(request)
             if len(seen) == 1:
-                caller.ahead = days  # while the request was on its way
+                with caller.clocks_change():  # while the request was on its way
+                    caller.ahead = days
                 raise refused()
             return pb.CloseCaseResponse()
 
@@ -36,16 +41,39 @@ async def test_a_request_that_days_overtook_is_made_anew(tmp_path: Path) -> None
     first, second = seen
     assert second.request_id != first.request_id
     assert second.occurred_at.ToDatetime() >= first.occurred_at.ToDatetime() + days
+    assert not caller.refused_for_time
 
 
-async def test_a_time_that_no_days_explain_is_refused_for_good(tmp_path: Path) -> None:
+@pytest.mark.parametrize("days", [timedelta(), timedelta(days=2)])
+async def test_a_time_that_no_days_explain_is_refused_for_good_and_counted(tmp_path: Path, days: timedelta) -> None:
     with DurableLog(tmp_path / "log") as log:
+        caller = Caller(log, Random(1), copied=0.0)
+        with caller.clocks_change():  # before the request was made
+            caller.ahead = days
 
         async def close_case(request: pb.CloseCaseRequest) -> pb.CloseCaseResponse:
             raise refused()
 
         with pytest.raises(InvalidRequest):
-            await Caller(log, Random(1), copied=0.0).perform(ORGAN, close_case, pb.CloseCaseRequest(case_id="c"))
+            await caller.perform(ORGAN, close_case, pb.CloseCaseRequest(case_id="c"))
+    assert caller.refused_for_time == 1
+
+
+async def test_a_fault_in_which_an_honest_caller_is_refused_for_his_time_is_not_survived() -> None:
+    caller = SimpleNamespace(refused_for_time=3)  # by an earlier fault
+    stage: Any = SimpleNamespace(load=SimpleNamespace(cast=SimpleNamespace(caller=caller)))
+
+    @nobody_refused
+    async def refuses(_: object) -> None:
+        caller.refused_for_time += 2
+
+    @nobody_refused
+    async def refuses_nobody(_: object) -> None:
+        pass
+
+    await refuses_nobody(stage)
+    with pytest.raises(NotInjected, match="2 honest"):
+        await refuses(stage)
 
 
 async def test_a_party_has_so_many_calls_under_way_and_no_more(tmp_path: Path) -> None:

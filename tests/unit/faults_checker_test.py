@@ -75,7 +75,7 @@ def with_head(history: History) -> History:
         id=str(UUID(int=7)), origin="intake-01", case_id=str(UUID(int=8)), stream="journal/intake-01", version=1,
         causes=(), type=fact.DESCRIPTOR.full_name, recorded_at=1, body=fact.SerializeToString(),
     )  # fmt: skip
-    journals, topic = dict(history.journals), [*history.topic, TopicRecord(3, 0, head.case_id, head)]
+    journals, topic = dict(history.journals), [*history.topic, TopicRecord(3, 0, head)]
     for name, journal in history.journals.items():
         rows = rechained([*journal.rows, replace(journal.rows[-1], event=head)])
         end = (rows[-1].position, rows[-1].hash)
@@ -160,13 +160,28 @@ def test_a_view_of_a_case_that_nobody_submitted_is_invented() -> None:
 def test_poison_is_set_aside_by_whom_it_concerns(name: str, body: bytes, is_set_aside: bool, kinds: set[Kind]) -> None:
     history = true_history()
     forged = replace(history.topic[0].event, id="no uuid", origin="x-9", type=f"ronghe.event.v1.{name}", body=body)
-    topic = [*history.topic, TopicRecord(0, len(history.topic), forged.case_id, forged)]
+    topic = [*history.topic, TopicRecord(0, len(history.topic), forged)]
     governance = replace(history.journals["governance"], letters=[("no uuid", forged.case_id)] if is_set_aside else [])
     journals = {**history.journals, "governance": governance}
 
     found = check(replace(history, topic=topic, journals=journals, poison=frozenset({"no uuid"})))
 
     assert {problem.kind for problem in found} == kinds
+
+
+def test_messages_of_a_case_lie_on_one_partition() -> None:
+    history = true_history()
+    *others, last = history.topic
+    assert {problem.kind for problem in check(replace(history, topic=[*others, replace(last, partition=1)]))} == {
+        Kind.REORDERED
+    }
+
+
+def test_a_message_under_the_key_of_another_case_is_not_what_its_origin_wrote() -> None:
+    history = true_history()
+    *others, last = history.topic
+    topic = [*others, replace(last, event=replace(last.event, case_id=str(UUID(int=1))))]
+    assert Kind.ALTERED in {problem.kind for problem in check(replace(history, topic=topic))}
 
 
 @pytest.mark.parametrize(("name", "kinds"), [("Decided", {Kind.INVENTED}), ("Levitated", set())])

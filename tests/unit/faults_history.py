@@ -41,7 +41,7 @@ def true_history() -> History:
     return History(
         requests,
         journals,
-        topic=[TopicRecord(0, offset, CASE, each) for offset, each in enumerate(events)],
+        topic=[TopicRecord(0, offset, each) for offset, each in enumerate(events)],
         deliveries=[
             Delivery(name, row.receiver, row.sequence, journal.by_position[row.position])
             for name, journal in journals.items()

@@ -1,14 +1,20 @@
 """What the parties of the load do follows from what they are told alone."""
 
 import asyncio
+import time
+from math import inf
+from random import Random
+from types import SimpleNamespace
+from typing import Any
 
 import protovalidate
 import pytest
-from google.protobuf.any_pb2 import Any
+from google.protobuf import any_pb2
 
 from faults.load.cast import Told
 from faults.load.collaborators import RETURNED, RETURNS, SUGGESTED, answer_to
 from faults.load.courses import PLAYED_AT, SHARES
+from faults.load.load import Load
 from faults.load.questions import BEYOND, NOBODYS_DUTY, opinion_on, question_to
 from ronghe.catalog.v1.catalog_pb2 import (
     COLLABORATION_KIND_CO_APPROVAL,
@@ -75,7 +81,7 @@ def test_what_is_told_of_one_round_is_not_taken_for_the_other() -> None:
 
 
 def _event(fact: event.AnswerReceived | event.CollaborationConcluded) -> event.Event:
-    packed = Any()
+    packed = any_pb2.Any()
     packed.Pack(fact)
     return event.Event(fact=packed)
 
@@ -84,3 +90,25 @@ def test_courses_that_ask_by_rules_are_played_where_there_are_some() -> None:
     assert all(desk.rules for desks in PLAYED_AT.values() for desk in desks)
     assert PLAYED_AT.keys() <= SHARES.keys()
     assert sum(SHARES.values()) == 32
+
+
+async def test_a_case_has_its_place_in_time_by_the_clock_that_faults_go_by() -> None:
+    nobody: Any = None
+    load, ends = Load(nobody, Random(1), nobody), asyncio.Event()
+
+    def case(case_id: str) -> Any:
+        until_then = {"submit": ends.wait, "ended": ends.wait, "ended_at": inf}
+        return SimpleNamespace(number=len(case_id), case_id=case_id, **until_then)
+
+    async def course(_: object) -> None:
+        pass
+
+    before = time.time()
+    playing = [load.begin(case(case_id), course) for case_id in ("a case", "")]  # of the second nothing is known yet
+    await asyncio.sleep(0)
+    ((case_id, (began, ended)),) = load.windows.items()
+    assert case_id == "a case"
+    assert before <= began < time.time() < ended
+    ends.set()
+    await asyncio.gather(*playing)
+    assert began < load.windows["a case"][1] <= time.time()

@@ -8,6 +8,8 @@ from random import Random
 
 import pytest
 
+from faults.injections.network import worsened
+from faults.injections.stage import NotInjected
 from faults.proxy import Network, Proxy, proxies
 
 SECONDS = 0.3
@@ -115,3 +117,14 @@ async def test_a_torn_connection_is_reset_when_a_part_of_a_message_has_arrived(m
             assert found["keeper"].torn == 1
             with pytest.raises(ConnectionError):
                 await reader.read(1)
+
+
+async def test_a_network_that_has_torn_nothing_was_not_torn() -> None:
+    async with between() as proxy:
+        with worsened(proxy, Network.SLOW):
+            pass
+        with worsened(proxy, Network.TORN):
+            proxy.torn += 1
+        with pytest.raises(NotInjected, match="torn"), worsened(proxy, Network.TORN):
+            pass
+        assert proxy.network is Network.WHOLE

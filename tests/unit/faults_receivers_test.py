@@ -10,7 +10,18 @@ import grpc
 import pytest
 from google.protobuf.message import Message
 
-from faults.injections.receivers import CASES, EXECUTE_MANY, INVALID, LIST_ITEMS, SUBMIT_MANY, slow_channel, unread
+from faults.injections.receivers import (
+    CASES,
+    EXECUTE_MANY,
+    INVALID,
+    LIST_ITEMS,
+    PAUSE_SECONDS,
+    SUBMIT_MANY,
+    comes_and_goes,
+    sessions,
+    slow_channel,
+    unread,
+)
 from ronghe.department.v1.department_service_pb2 import ExecuteCommandsRequest
 from ronghe.intake.v1.intake_service_pb2 import SubmitApplicationsRequest
 from servers.kernel.stream import Refused
@@ -97,3 +108,29 @@ def refusal(item: Message) -> int:
     with pytest.raises(Refused) as refused:
         validate(item)
     return to_status(refused.value, "m").ByteSize()
+
+
+async def test_who_reconnects_ten_times_a_second_does() -> None:
+    channel: Any = Sessions()
+    await sessions(channel, comes_and_goes, 10 * PAUSE_SECONDS)
+    assert 6 < channel.begun <= 10  # a busy machine takes its time
+    assert channel.ended == channel.begun
+
+
+class Sessions:
+    """A channel to an inbox with nothing in it."""
+
+    begun = ended = 0
+
+    def stream_stream(self, *_: Any) -> Any:
+        return lambda: self
+
+    async def write(self, _: Message) -> None:
+        self.begun += 1
+
+    async def __aiter__(self) -> AsyncIterator[Message]:
+        await asyncio.Event().wait()
+        yield SubmitApplicationsRequest()
+
+    def cancel(self) -> None:
+        self.ended += 1
