@@ -27,8 +27,8 @@ demo: setup  ## 300 applications through the whole mesh, with a table at the end
 up: setup  ## the mesh, until Ctrl-C
 	@$(BIN)/ronghe up
 
-test: setup  ## all tests, real broker included, on two cores
-	@$(BIN)/pytest -n 2 --dist loadgroup
+test: setup  ## all tests, real broker included
+	@$(BIN)/pytest -n 3 --dist loadgroup
 
 lint: setup  ## ruff, mypy, buf
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/buf lint && $(BIN)/buf format --diff --exit-code proto
