@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 
 import pytest
 
@@ -17,15 +18,17 @@ STRANGERS = (Identity("intake", "elsewhere"), Identity("terminal", "elsewhere"))
 @pytest.fixture(scope="session")
 def collector() -> Iterator[Collector]:
     """Where the mesh sends its metrics."""
-    with collecting() as (url, collector), pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", url)
+    with collecting() as collector:
         yield collector
 
 
 @pytest.fixture(scope="session")
 def mesh(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Iterator[Mesh]:
     """One mesh for all tests, stopped in good order at the end."""
-    with running_mesh(tmp_path_factory.mktemp("mesh")) as started:
+    with ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:  # the mesh inherits it; other tests of this process do not
+            patch.setenv("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", collector.url)
+            started = stack.enter_context(running_mesh(tmp_path_factory.mktemp("mesh")))
         issue_all(started.pki, STRANGERS)
         yield started
         status, output, errors = started.stop()

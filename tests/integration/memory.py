@@ -23,6 +23,8 @@ class MemoryJournal:
         self.sources: list[str] = []
         """Where each record came from, repeated ones included."""
         self.stored: dict[str, Cursor] = {}
+        self.refused: Sequence[Cursor] = ()
+        """How far it was to be taken in when that could not be stored."""
 
     def append(self, *records: Record) -> None:
         """Decide something here."""
@@ -78,7 +80,9 @@ class MemoryJournal:
     # --- Sink ---
 
     async def absorb(self, items: Sequence[Arrived | Undecodable], cursors: Sequence[Cursor]) -> None:
+        self.refused = cursors
         self._reach(to_write=True)
+        self.refused = ()
         known = {(record.origin, record.event_id) for record in self.rows}
         for item in items:
             self.sources.append(item.source)

@@ -344,8 +344,8 @@ def _printed(spans: Sequence[Span]) -> list[str]:
 
 @pytest.fixture
 def endpoint() -> Iterator[tuple[str, Collector]]:
-    with collecting() as (url, collector):
-        yield url, collector
+    with collecting() as collector:
+        yield collector.url, collector
 
 
 @pytest.fixture
