@@ -1,7 +1,6 @@
 """What tests of more than one tier share."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -9,22 +8,6 @@ from tests.broker import RunningBroker, running_broker
 
 # What tests share asserts too, and is to say what it found.
 pytest.register_assert_rewrite(*(f"tests.{tier}" for tier in ("unit", "kernel", "integration", "contract", "e2e")))
-
-TESTS = Path(__file__).parent
-
-
-# The longest by far: two processes take half of its files each.
-HALVED = "e2e"
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """A tier's tests share a mesh or a broker: where several processes run tests, each takes whole tiers."""
-    if config.pluginmanager.hasplugin("xdist"):
-        files = sorted({item.path for item in items})
-        for item in items:
-            tier = item.path.relative_to(TESTS).parts[0]
-            half = files.index(item.path) % 2 if tier == HALVED else ""
-            item.add_marker(pytest.mark.xdist_group(f"{tier}{half}"))
 
 
 @pytest.fixture(scope="session", autouse=True)
