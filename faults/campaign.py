@@ -223,6 +223,7 @@ def _figures(history: History) -> dict[str, float]:
         "deliveries": len(history.deliveries),
         "of them repeats ": len(history.deliveries)
         - len({(each.receiver, each.subsystem, each.sequence) for each in history.deliveries}),
+        "looks answered": len(history.shown),
         "spans": len(history.spans),
         "spans filled in from the journal": connected.filled(history),
     }

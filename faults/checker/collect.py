@@ -7,7 +7,7 @@ from typing import Any
 from faults.checker import journals, logs, topic, traces
 from faults.checker.history import Event, History, Journal
 
-REQUESTS, DELIVERIES = Path("requests.jsonl"), Path("deliveries.jsonl")
+REQUESTS, DELIVERIES, SHOWN = Path("requests.jsonl"), Path("deliveries.jsonl"), Path("shown.jsonl")
 """Of the load; other processes write beside it, for example to `requests-bulk.jsonl`."""
 
 
@@ -32,6 +32,7 @@ def collect(
         journals={name: journals.read(database, name) for name, database in databases.items()},
         topic=topic.read(access(data, kafka)),
         deliveries=logs.deliveries(sorted(log.glob(f"{DELIVERIES.stem}*.jsonl"))),
+        shown=logs.shown([log / SHOWN]),
         spans=traces.read(data / "spans"),
         poison=frozenset(poison),
         republished=republished,

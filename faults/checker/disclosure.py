@@ -1,22 +1,35 @@
-"""Nobody is given what he may not see: a collaborator only its own tasks, and in them only what the item discloses."""
+"""Nobody is given what he may not see: a collaborator only its own tasks, and in them only what the item discloses.
 
-from collections.abc import Iterator, Mapping, Sequence
+The same of what onlookers were shown when they asked.
+"""
 
-from faults.checker.history import Delivery, Event, History, Kind, Problem
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf.message import Message
+
+from faults.checker.history import Delivery, Event, History, Kind, Problem, Shown
 from faults.checker.routes import TOLD_TO_COLLABORATOR, collaborator_of
 from ronghe.party.v1.party_pb2 import PersonalData
 
 PERSONAL_FIELDS = ("name", "id_number", "mobile", "address")
+OF_TASKS = ("GetTaskResponse", "ListTasksResponse")
+OF_COLLABORATIONS = ("GetCollaborationResponse", "ListCollaborationsResponse")
+WITH_PERSONAL_DATA = ("GetCaseResponse", "GetDocumentResponse", "GetCollaborationResponse")
+"""To those who may see the whole case."""
 
 
 def check(history: History) -> Iterator[Problem]:
-    """Look at every delivery, by what the applicant wrote and what the item says."""
+    """Look at everything, by what the applicant wrote and what the item says."""
+    yield from _given(history)
+    yield from _shown(history)
+
+
+def _given(history: History) -> Iterator[Problem]:
     personal = {case_id: event.fact.application.personal for case_id, event in history.submissions.items()}
-    asked = {
-        event.fact.collaboration.collaboration_id: _named(event)
-        for event in history.own.values()
-        if event.name == "CollaborationRequested"
-    }
+    asked = _asked(history)
     for delivery in history.deliveries:
         event, submitted = delivery.event, history.submissions.get(delivery.event.case_id)
         if submitted is None or delivery.receiver in _insiders(submitted):
@@ -57,6 +70,15 @@ def _allowed(event: Event, submitted: Event, beyond: Mapping[str, Sequence[str]]
     return frozenset(rules.get(event.fact.brief.rule, beyond.get(event.fact.collaboration_id, ())))
 
 
+def _asked(history: History) -> Mapping[str, Sequence[str]]:
+    """Collaboration -> what the lead lets those see whom it asks beyond the rules."""
+    return {
+        event.fact.collaboration.collaboration_id: _named(event)
+        for event in history.own.values()
+        if event.name == "CollaborationRequested"
+    }
+
+
 def _named(event: Event) -> Sequence[str]:
     """Fields that the lead lets those see whom it asks beyond the rules."""
     return [value.name for ask in event.fact.collaboration.asks if not ask.rule for value in ask.form]
@@ -70,6 +92,88 @@ def _texts(personal: PersonalData) -> Iterator[tuple[str, str]]:
     for value in personal.form:
         if value.text:
             yield value.name, value.text
+
+
+# --- what onlookers were shown ---
+
+
+@dataclass(frozen=True)
+class _Rights:
+    """Who may see what, by the facts: they say who was asked, and on which way."""
+
+    cases: Mapping[str, str]
+    """Id of a case, a collaboration or a task -> of the case."""
+    ways: Mapping[str, Collection[str]]
+    """Collaboration -> centers."""
+    tasks: Mapping[str, Mapping[str, Collection[str]]]
+    """Task -> those who have it or had it -> what it discloses to them."""
+
+
+def _rights(history: History) -> _Rights:
+    cases, asked = {case_id: case_id for case_id in history.submissions}, _asked(history)
+    ways: defaultdict[str, set[str]] = defaultdict(set)
+    tasks: defaultdict[str, dict[str, Collection[str]]] = defaultdict(dict)
+    for event in history.own.values():
+        submitted = history.submissions.get(event.case_id)
+        if submitted is None or event.name not in ("TaskAssigned", "TaskRouted"):
+            continue
+        fact = event.fact
+        cases |= {fact.collaboration_id: event.case_id, fact.task_id: event.case_id}
+        if event.name == "TaskRouted":
+            ways[fact.collaboration_id].add(fact.hop.to)
+        else:
+            tasks[fact.task_id][f"organ/{fact.organ.id}"] = _allowed(event, submitted, asked)
+    return _Rights(cases, ways, tasks)
+
+
+def _shown(history: History) -> Iterator[Problem]:
+    rights = _rights(history)
+    for shown in history.shown:
+        for subject in _subjects(shown) & rights.cases.keys():
+            submitted = history.submissions[rights.cases[subject]]
+            yield from _beyond(rights, shown, subject, submitted)
+
+
+def _beyond(rights: _Rights, shown: Shown, subject: str, submitted: Event) -> Iterator[Problem]:
+    """What is shown of one thing to one who may not see it."""
+    kind = shown.answer.DESCRIPTOR.name
+    is_insider = shown.party in _insiders(submitted)
+    allowed: Collection[str] = ()
+    if kind in OF_TASKS:
+        having = rights.tasks.get(subject, {})
+        may_see, allowed = shown.party in having, having.get(shown.party, ())
+    else:
+        may_see = is_insider or (kind in OF_COLLABORATIONS and shown.party in rights.ways.get(subject, ()))
+    if not may_see:
+        yield Problem(Kind.DISCLOSED, shown.party, f"{kind} shows what is none of its business", submitted.case_id)
+    if is_insider and kind in WITH_PERSONAL_DATA:
+        return
+    whole = shown.answer.SerializeToString()
+    for name, text in _texts(submitted.fact.application.personal):
+        if text.encode() in whole and f"applicant.{name}" not in allowed and name not in allowed:
+            yield Problem(Kind.DISCLOSED, shown.party, f"{kind} shows the applicant's {name}", submitted.case_id)
+
+
+def _subjects(shown: Shown) -> set[str]:
+    """Ids of the things that the answer is about."""
+    kind = shown.answer.DESCRIPTOR.name
+    if kind in OF_TASKS:
+        return set(_values(shown.answer, "task_id"))
+    if kind in OF_COLLABORATIONS:
+        return set(_values(shown.answer, "collaboration_id"))
+    named = set(_values(shown.answer, "case_id"))
+    return named | {shown.case_id} if shown.answer.ByteSize() else named
+
+
+def _values(message: Message, name: str) -> Iterator[str]:
+    """Of all fields of this name, however deep."""
+    for descriptor, value in message.ListFields():
+        parts: Sequence[Any] = value if descriptor.is_repeated else [value]
+        if descriptor.name == name:
+            yield from parts
+        elif descriptor.message_type is not None and not descriptor.message_type.GetOptions().map_entry:
+            for part in parts:
+                yield from _values(part, name)
 
 
 def _problem(delivery: Delivery, what: str) -> Problem:

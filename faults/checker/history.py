@@ -161,6 +161,16 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
+class Shown:
+    """What a party was given when it asked."""
+
+    party: str
+    case_id: str
+    """That it asked for; empty where it did not name one."""
+    answer: Message
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """One request of a caller, with all its repeats."""
 
@@ -196,6 +206,7 @@ class History:
     journals: Mapping[str, Journal]
     topic: Sequence[TopicRecord]
     deliveries: Sequence[Delivery]
+    shown: Sequence[Shown] = ()
     spans: Sequence[Span] = ()
     poison: frozenset[str] = frozenset()
     """Ids of events that the campaign itself has forged."""

@@ -1,7 +1,8 @@
 """Reads what the load wrote down: requests before they were sent, answers and deliveries before they counted.
 
 One JSON object a line. `kind` says what it is: "sent" (caller, command, request_id, body), "answered" (answer_type,
-answer, again), "refused" (reason) and "given" (subsystem, receiver, epoch, sequence, event); bytes are in base64.
+answer, again), "refused" (reason), "given" (subsystem, receiver, epoch, sequence, event) and "shown" (party, case_id,
+answer_type, answer); bytes are in base64.
 """
 
 import base64
@@ -13,10 +14,12 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from faults.checker.history import Delivery, Event, Request, parse
+from faults.checker.history import Delivery, Event, Request, Shown, parse
 from faults.checker.marks import mark_of
-from ronghe.collaboration.v1 import collaboration_service_pb2  # noqa: F401 - makes the answers known by name
+from ronghe.case.v1 import case_service_pb2  # noqa: F401 - makes the answers known by name
+from ronghe.collaboration.v1 import collaboration_service_pb2  # noqa: F401
 from ronghe.department.v1 import department_service_pb2  # noqa: F401
+from ronghe.document.v1 import document_service_pb2  # noqa: F401
 from ronghe.event.v1 import event_pb2
 from ronghe.governance.v1 import governance_service_pb2  # noqa: F401
 from ronghe.intake.v1 import intake_service_pb2  # noqa: F401
@@ -62,6 +65,18 @@ def deliveries(paths: Iterable[Path]) -> Sequence[Delivery]:
             epoch=line["epoch"],
             sequence=line["sequence"],
             event=event_of(base64.b64decode(line["event"])),
+        )
+        for line in _lines(paths)
+    ]
+
+
+def shown(paths: Iterable[Path]) -> Sequence[Shown]:
+    """Every answer to a read."""
+    return [
+        Shown(
+            party=line["party"],
+            case_id=line["case_id"],
+            answer=parse(line["answer_type"], base64.b64decode(line["answer"])),
         )
         for line in _lines(paths)
     ]

@@ -7,8 +7,10 @@ from uuid import UUID
 
 from faults.checker.chains import chained
 from faults.checker.check import check, problems
-from faults.checker.history import History, InboxRow, Journal, Kind, Row, Span
+from faults.checker.history import History, InboxRow, Journal, Kind, Row, Shown, Span
 from faults.checker.routes import OUTCOMES
+from ronghe.case.v1.case_pb2 import Case
+from ronghe.case.v1.case_service_pb2 import GetCaseTimelineResponse, ListCasesResponse, TimelineEntry
 
 Mutation = Callable[[History], History]
 
@@ -258,6 +260,20 @@ def a_brief_that_tells_too_much(history: History) -> History:
     return replace(history, deliveries=[*history.deliveries[:number], other, *history.deliveries[number + 1 :]])
 
 
+def a_timeline_shown_to_a_stranger(history: History) -> History:
+    """To an organ that asked for a case which it does not lead."""
+    answer = GetCaseTimelineResponse(entries=[TimelineEntry(position=1)])
+    return replace(history, shown=[*history.shown, Shown("organ/elsewhere", next(iter(history.by_case)), answer)])
+
+
+def a_list_that_tells_who_applies(history: History) -> History:
+    """To the lead itself, which sees the applicant, but not in a list."""
+    submitted = next(iter(history.submissions.values()))
+    application = submitted.fact.application
+    answer = ListCasesResponse(cases=[Case(case_id=submitted.case_id, application=application)])
+    return replace(history, shown=[*history.shown, Shown(f"organ/{application.lead.id}", "", answer)])
+
+
 def a_fact_nobody_requested(history: History) -> History:
     """An acceptance whose request was never sent."""
     wanted = _row(history, "department", "Accepted").event
@@ -332,6 +348,8 @@ MUTATIONS: dict[Mutation, Kind] = {
     an_item_in_the_wrong_inbox: Kind.MISROUTED,
     a_case_shown_to_a_stranger: Kind.DISCLOSED,
     a_brief_that_tells_too_much: Kind.DISCLOSED,
+    a_timeline_shown_to_a_stranger: Kind.DISCLOSED,
+    a_list_that_tells_who_applies: Kind.DISCLOSED,
     a_fact_nobody_requested: Kind.INVENTED,
     a_refusal_with_an_effect: Kind.INVENTED,
     poison_taken_in: Kind.INVENTED,

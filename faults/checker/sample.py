@@ -32,6 +32,7 @@ def sample(history: History, cases: int) -> History:
             for key in [(each.subsystem, each.receiver, each.sequence)]
             if key in sequences and items[key] == each.event.id  # in an epoch that was lost it may have been another
         ],
+        shown=[each for each in history.shown if each.case_id in kept],
         lost=(),
         spans=[span for span in history.spans if span.trace in traces],
         whole=False,

@@ -44,6 +44,7 @@ class Case:
     case_id: str = ""
     request: intake.SubmitApplicationRequest | None = None
     """What is handed in; made when it is needed."""
+    voucher_number: str = ""
     collaboration_id: str = ""
     began_at: float = 0.0
     """Seconds since 1970, as `ended_at`, by the load's own clock."""
@@ -54,8 +55,8 @@ class Case:
     async def submit(self) -> None:
         """Return when the lead has it."""
         request = self.request or self.application()
-        voucher = await self.cast.caller.perform(TERMINAL, self.cast.terminal.submit_application, request)
-        self.case_id = voucher.case_id
+        taken = await self.cast.caller.perform(TERMINAL, self.cast.terminal.submit_application, request)
+        self.case_id, self.voucher_number = taken.case_id, taken.voucher.number
         await self.lead_is_told("Submitted")
 
     def application(self) -> intake.SubmitApplicationRequest:

@@ -13,13 +13,14 @@ from typing import Any
 
 from clients.errors import RongheError
 from clients.identity import Identity
-from faults.checker.collect import DELIVERIES, REQUESTS
+from faults.checker.collect import DELIVERIES, REQUESTS, SHOWN
 from faults.load.caller import Caller
 from faults.load.case import Case
 from faults.load.cast import DESKS, INTAKE, Cast, cast
 from faults.load.collaborators import collaborate, route
 from faults.load.courses import PLAYED_AT, SHARES, Course
 from faults.load.durable import DurableLog
+from faults.load.onlookers import look
 from faults.load.parties import Receiver
 from ronghe.event.v1 import event_pb2
 
@@ -35,6 +36,8 @@ class Load:
     chance: Random
     given: DurableLog
     """Of deliveries."""
+    shown: DurableLog
+    """Of what was read."""
     under_way: dict[int, str] = field(default_factory=dict)
     """Number of a case -> its course."""
     ended: Counter[str] = field(default_factory=Counter)
@@ -56,6 +59,7 @@ class Load:
             await asyncio.sleep(max(0.0, started + number / rate - time.monotonic()))
             started += await self.cast.caller.may_begin()
             self._begin(number, course)
+            self._let_look()
 
     async def settle(self, seconds: float) -> None:
         """Wait until every case has ended, for so long at most."""
@@ -72,6 +76,12 @@ class Load:
     def _begin(self, number: int, course: Course) -> None:
         desk = self.chance.choice(PLAYED_AT.get(course, DESKS))
         self.begin(Case(number, desk, self.cast), course)
+
+    def _let_look(self) -> None:
+        """At one of the cases, perhaps of long ago."""
+        case = self.chance.choice(self._played)
+        if case.case_id:
+            self._spawn(look(case, self.shown, self.chance))
 
     def begin(self, case: Case, course: Course) -> asyncio.Task[None]:
         """Let a case go this way."""
@@ -130,9 +140,9 @@ class Load:
 @asynccontextmanager
 async def load(addresses: Mapping[str, str], pki: Path, log: Path, seed: int) -> AsyncIterator[Load]:
     """All parties connected and listening, with their logs in the folder `log`."""
-    with DurableLog(log / REQUESTS) as sent, DurableLog(log / DELIVERIES) as given:
+    with DurableLog(log / REQUESTS) as sent, DurableLog(log / DELIVERIES) as given, DurableLog(log / SHOWN) as shown:
         async with cast(addresses, pki, Caller(sent, Random(seed))) as everybody:
-            found = Load(everybody, Random(seed), given)
+            found = Load(everybody, Random(seed), given, shown)
             listening = [asyncio.create_task(each.run()) for each in _receivers(everybody, given, found.told)]
             try:
                 yield found

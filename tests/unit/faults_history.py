@@ -15,14 +15,14 @@ from faults.checker.mutations import rechained
 from faults.checker.routes import EFFECTS, holders, owner, receivers
 from ronghe.case.v1.case_pb2 import OUTCOME_GRANTED, Application, Case
 from ronghe.catalog.v1.catalog_pb2 import Collaborator, Organ, ServiceItem
-from ronghe.collaboration.v1.collaboration_pb2 import Answer, Brief, Collaboration, Standing
+from ronghe.collaboration.v1.collaboration_pb2 import Answer, Brief, Collaboration, Hop, Standing
 from ronghe.document.v1.document_pb2 import Document
 from ronghe.event.v1 import event_pb2 as event
 from ronghe.intake.v1.intake_service_pb2 import SubmitApplicationResponse
 from ronghe.party.v1.party_pb2 import Actor, ApplicantActor, FormValue, Officer, Party, PersonalData
 
 CASE = "0190a000-0000-7000-8000-000000000001"
-LEAD, ASKED = "urban-mgmt-500103", "planning-500103"
+LEAD, ASKED, CENTER = "urban-mgmt-500103", "planning-500103", "500103"
 COLLABORATION, TASK = "a collaboration", "a task"
 MARKS = {name: mark_of(str(UUID(int=number))) for number, name in enumerate(EFFECTS, 1)}
 KINDS = {"intake": 1, "governance": 2, "department": 3}
@@ -96,6 +96,7 @@ def _facts() -> Sequence[Message]:
             )
         ),
         event.CollaborationOpened(**of),
+        event.TaskRouted(**task, hop=Hop(to=f"center/{CENTER}")),
         event.TaskAssigned(**task, organ=asked, brief=brief),
         event.TaskSigned(**task, organ_id=ASKED, officer=_officer("SignForTaskRequest")),
         event.TaskAnswered(**task, organ_id=ASKED, answer=Answer(officer=_officer("AnswerTaskRequest"))),

@@ -94,7 +94,7 @@ def test_courses_that_ask_by_rules_are_played_where_there_are_some() -> None:
 
 async def test_a_case_has_its_place_in_time_by_the_clock_that_faults_go_by() -> None:
     nobody: Any = None
-    load, ends = Load(nobody, Random(1), nobody), asyncio.Event()
+    load, ends = Load(nobody, Random(1), nobody, nobody), asyncio.Event()
 
     def case(case_id: str) -> Any:
         until_then = {"submit": ends.wait, "ended": ends.wait, "ended_at": inf}

@@ -1,0 +1,73 @@
+"""Onlookers: organs and centers look at cases, theirs and others'; what they are shown is written down."""
+
+import base64
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from random import Random
+from typing import Any
+
+from clients.department import DepartmentClient
+from clients.errors import NotFound
+from clients.identity import Identity
+from clients.subsystem import SubsystemClient
+from faults.load.case import Case
+from faults.load.durable import DurableLog
+from ronghe.case.v1 import case_service_pb2 as cases
+from ronghe.collaboration.v1 import collaboration_service_pb2 as collaboration
+from ronghe.document.v1.document_service_pb2 import GetDocumentRequest
+
+PAGE = 10
+
+Read = tuple[Callable[[Any], Awaitable[Any]], Any]
+"""A call and its request."""
+Reads = Callable[[Any, Case], Sequence[Read]]
+"""What can be asked of a client about a case."""
+
+
+async def look(case: Case, log: DurableLog, chance: Random) -> None:
+    """One party, whoever it is, asks for something of one case, whosever it is."""
+    party, client, reads = chance.choice(_parties(case))
+    call, request = chance.choice(reads(client, case))
+    with suppress(NotFound):  # as it should be of what is none of the party's business
+        answer = await case.cast.caller.repeated(call, request)
+        await log.write(
+            {
+                "kind": "shown",
+                "party": str(party),
+                "case_id": getattr(request, "case_id", ""),
+                "answer_type": answer.DESCRIPTOR.full_name,
+                "answer": base64.b64encode(answer.SerializeToString()).decode(),
+            }
+        )
+
+
+def _parties(case: Case) -> Sequence[tuple[Identity, Any, Reads]]:
+    organs = [(Identity("organ", name), client, _of_organ) for name, client in case.cast.organs.items()]
+    centers = [(Identity("center", name), client, _of_any) for name, client in case.cast.centers.items()]
+    return [*organs, *centers]
+
+
+def _of_organ(client: DepartmentClient, case: Case) -> Sequence[Read]:
+    reads: list[Read] = [
+        (client.cases.get_case, cases.GetCaseRequest(case_id=case.case_id)),
+        (client.cases.get_case_timeline, cases.GetCaseTimelineRequest(case_id=case.case_id)),
+        (client.cases.locate_case, cases.LocateCaseRequest(case_id=case.case_id)),
+        (client.documents.get_document, GetDocumentRequest(case_id=case.case_id, number=case.voucher_number)),
+        (client.cases.list_cases, cases.ListCasesRequest(page_size=PAGE)),
+        (client.collaborations.list_tasks, collaboration.ListTasksRequest(page_size=PAGE)),
+    ]
+    reads += [
+        (client.collaborations.get_task, collaboration.GetTaskRequest(task_id=task_id))
+        for task_id in case.cast.told[case.case_id].answers
+    ]
+    return [*reads, *_of_any(client, case)]
+
+
+def _of_any(client: SubsystemClient, case: Case) -> Sequence[Read]:
+    reads: list[Read] = [
+        (client.collaborations.list_collaborations, collaboration.ListCollaborationsRequest(case_id=case.case_id)),
+    ]
+    if case.collaboration_id:
+        request = collaboration.GetCollaborationRequest(collaboration_id=case.collaboration_id)
+        reads.append((client.collaborations.get_collaboration, request))
+    return reads

@@ -1,0 +1,98 @@
+"""What onlookers were shown: the checker knows who may see what, and how much of it."""
+
+from dataclasses import replace
+
+import pytest
+from google.protobuf.message import Message
+
+from faults.checker import disclosure
+from faults.checker.history import Shown
+from ronghe.case.v1.case_pb2 import Application, Case
+from ronghe.case.v1.case_service_pb2 import (
+    GetCaseResponse,
+    GetCaseTimelineResponse,
+    ListCasesResponse,
+    LocateCaseResponse,
+    TimelineEntry,
+)
+from ronghe.collaboration.v1.collaboration_pb2 import Brief, Collaboration, Task
+from ronghe.collaboration.v1.collaboration_service_pb2 import (
+    GetCollaborationResponse,
+    GetTaskResponse,
+    ListCollaborationsResponse,
+    ListTasksResponse,
+)
+from ronghe.document.v1.document_pb2 import Document
+from ronghe.document.v1.document_service_pb2 import GetDocumentResponse
+from ronghe.party.v1.party_pb2 import Party, PersonalData
+from tests.unit.faults_history import ASKED, CASE, CENTER, COLLABORATION, LEAD, TASK, true_history
+
+HISTORY = true_history()
+NAME = HISTORY.submissions[CASE].fact.application.personal.applicant.name
+PERSONAL = PersonalData(applicant=Party(name=NAME))
+WHOLE = Case(case_id=CASE, application=Application(personal=PERSONAL))
+TIMELINE = GetCaseTimelineResponse(entries=[TimelineEntry(position=1)])
+ASKED_OF_IT = Task(task_id=TASK, collaboration_id=COLLABORATION)
+TELLING = Collaboration(collaboration_id=COLLABORATION, description=NAME)
+QUESTION = Collaboration(collaboration_id=COLLABORATION, case_id=CASE, tasks=[ASKED_OF_IT])
+LEADS, IS_ASKED, ROUTES = f"organ/{LEAD}", f"organ/{ASKED}", f"center/{CENTER}"
+
+
+def problems(party: str, answer: Message, case_id: str = "") -> list[str]:
+    """What is wrong with an answer."""
+    history = replace(HISTORY, shown=[Shown(party, case_id, answer)])
+    return [problem.what for problem in disclosure.check(history)]
+
+
+@pytest.mark.parametrize(
+    ("party", "answer"),
+    [
+        (LEADS, GetCaseResponse(case=WHOLE)),
+        (LEADS, TIMELINE),
+        (LEADS, GetDocumentResponse(document=Document(number="1"), text=f"{NAME}：")),
+        (LEADS, ListCasesResponse(cases=[Case(case_id=CASE)])),
+        (LEADS, GetCollaborationResponse(collaboration=QUESTION)),
+        (IS_ASKED, GetTaskResponse(task=ASKED_OF_IT)),
+        (IS_ASKED, ListTasksResponse(tasks=[ASKED_OF_IT])),
+        (ROUTES, GetCollaborationResponse(collaboration=QUESTION)),
+        (ROUTES, ListCollaborationsResponse(collaborations=[QUESTION])),
+        ("organ/elsewhere", LocateCaseResponse()),
+        ("organ/elsewhere", ListCasesResponse()),
+    ],
+)
+def test_everybody_may_see_what_is_his(party: str, answer: Message) -> None:
+    case_id = CASE if answer.DESCRIPTOR.name in ("GetCaseTimelineResponse", "GetDocumentResponse") else ""
+    assert problems(party, answer, case_id) == []
+
+
+@pytest.mark.parametrize(
+    ("party", "answer"),
+    [
+        ("organ/elsewhere", GetCaseResponse(case=Case(case_id=CASE))),
+        (IS_ASKED, GetCaseResponse(case=Case(case_id=CASE))),
+        (IS_ASKED, TIMELINE),
+        (IS_ASKED, GetCollaborationResponse(collaboration=QUESTION)),
+        (LEADS, GetTaskResponse(task=ASKED_OF_IT)),
+        (ROUTES, TIMELINE),
+        ("center/500106", ListCollaborationsResponse(collaborations=[QUESTION])),
+        ("organ/elsewhere", ListTasksResponse(tasks=[ASKED_OF_IT])),
+    ],
+)
+def test_nobody_may_see_more(party: str, answer: Message) -> None:
+    name = answer.DESCRIPTOR.name
+    assert problems(party, answer, CASE) == [f"{name} shows what is none of its business"]
+
+
+@pytest.mark.parametrize(
+    ("party", "answer"),
+    [
+        (LEADS, ListCasesResponse(cases=[WHOLE])),
+        (IS_ASKED, GetTaskResponse(task=Task(task_id=TASK, brief=Brief(personal=PERSONAL)))),
+        (
+            ROUTES,
+            GetCollaborationResponse(collaboration=TELLING),
+        ),
+    ],
+)
+def test_the_applicant_is_shown_to_those_who_need_to_know_him(party: str, answer: Message) -> None:
+    assert problems(party, answer) == [f"{answer.DESCRIPTOR.name} shows the applicant's name"]
