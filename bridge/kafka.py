@@ -195,8 +195,10 @@ class _Batch:
         """A place for each message. Raises Undelivered when none of them was acknowledged for so long."""
         while not self._done.is_set():
             missing = self._missing
+            # Not `wait_for`: before Python 3.12 it forgets that it was cancelled where what it waits for has just come.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._done.wait(), seconds)
+                async with asyncio.timeout(seconds):
+                    await self._done.wait()
             if self._missing == missing and not self._done.is_set():
                 raise Undelivered(f"no acknowledgement within {seconds:g} s", self._first_places())
         if self._error is not None:

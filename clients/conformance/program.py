@@ -56,7 +56,8 @@ class Program:
             self.stays_down = True
             self._signal(signal.SIGTERM)
             with suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(task), GRACE)
+                async with asyncio.timeout(GRACE):
+                    await asyncio.shield(task)
             self._signal(signal.SIGKILL)
             await task
 

@@ -26,7 +26,8 @@ async def noise(address: str, party: Path, authority: Path, chance: Random) -> N
                 writer.write(part)
                 await writer.drain()
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(reader.read(4096), ANSWER_SECONDS)
+                    async with asyncio.timeout(ANSWER_SECONDS):
+                        await reader.read(4096)
         finally:
             _leave(writer, chance)
 

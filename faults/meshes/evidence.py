@@ -114,7 +114,8 @@ class EvidenceMesh(Mesh):
         run = await asyncio.create_subprocess_exec(
             *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
         )
-        printed, _ = await asyncio.wait_for(run.communicate(), COMMAND_SECONDS)
+        async with asyncio.timeout(COMMAND_SECONDS):
+            printed, _ = await run.communicate()
         said = json.loads(printed) if printed else {}
         return {name: json_format.ParseDict(each, pb.VerifyJournalResponse()) for name, each in said.items()}
 

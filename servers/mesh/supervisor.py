@@ -81,7 +81,8 @@ class Keeper:
         if process is not None and process.returncode is None:
             process.terminate()
             try:
-                await asyncio.wait_for(process.wait(), GRACE_SECONDS)
+                async with asyncio.timeout(GRACE_SECONDS):
+                    await process.wait()
             except TimeoutError:
                 log.warning("supervisor.killed", child=self.child.name)
                 process.kill()
