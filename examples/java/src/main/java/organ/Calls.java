@@ -15,6 +15,7 @@ import io.grpc.stub.AbstractStub;
 import java.io.File;
 import java.io.IOException;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
 
@@ -24,6 +25,10 @@ final class Calls {
     interface Method<S, Q, A> {
         A call(S stub, Q request) throws StatusException;
     }
+
+    /** Codes without a reason. UNKNOWN: of a connection that breaks while it is written to (grpc-java, issue 10120). */
+    private static final Set<Status.Code> NOBODY_ANSWERED =
+        Set.of(Status.Code.UNAVAILABLE, Status.Code.DEADLINE_EXCEEDED, Status.Code.UNKNOWN);
 
     private Calls() {}
 
@@ -56,7 +61,7 @@ final class Calls {
         var code = failure.getStatus().getCode();
         return switch (reason(failure)) {
             case "OVERLOADED", "STORE_UNAVAILABLE", "SHUTTING_DOWN", "DEADLINE_EXCEEDED" -> true;
-            case "" -> code == Status.Code.UNAVAILABLE || code == Status.Code.DEADLINE_EXCEEDED; // nobody answered
+            case "" -> NOBODY_ANSWERED.contains(code);
             default -> false;
         };
     }
