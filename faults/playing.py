@@ -8,9 +8,10 @@ import re
 import signal
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from random import Random
+from typing import ParamSpec, TypeVar
 
 from rich.console import Console
 
@@ -19,6 +20,9 @@ from faults.campaign import Campaign, Verdict
 from faults.injections.stage import Fault, Scene
 from faults.report import show
 from faults.scenes import OTHERS, SCENES
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 LANES = 2
 """As many as the cores that the campaign is made for."""
@@ -61,11 +65,10 @@ def side_by_side(scenes: Sequence[Scene], arguments: Namespace) -> Sequence[Verd
         (LANES, [scene for scene in scenes if not scene.alone]),
         (1, [scene for scene in scenes if scene.alone]),
     ):
-        with ProcessPoolExecutor(
-            lanes, multiprocessing.get_context("spawn"), _die_with_campaign, max_tasks_per_child=1
-        ) as pool:
+        with ThreadPoolExecutor(lanes) as pool:
             playing = {
                 scene.name: pool.submit(
+                    in_a_process,
                     play,
                     scene.name,
                     Namespace(**{**vars(arguments), "port_base": arguments.port_base + places[scene.name]}),
@@ -78,6 +81,12 @@ def side_by_side(scenes: Sequence[Scene], arguments: Namespace) -> Sequence[Verd
                 pool.shutdown(cancel_futures=True)
                 raise
     return verdicts
+
+
+def in_a_process(work: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> R:
+    """What it gives, in a process of its own: one that dies takes no other with it. Raises BrokenProcessPool."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _die_with_campaign) as process:
+        return process.submit(work, *arguments, **named).result()
 
 
 def verdict_of(name: str, playing: "Future[Verdict]", seed: int) -> Verdict:
