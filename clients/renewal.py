@@ -26,9 +26,13 @@ class RenewingChannel(grpc.aio.Channel):
         self._channel = open_channel(target, credentials)
         self._look_at = time.monotonic() + LOOK_SECONDS
         self._closing: set[asyncio.Task[None]] = set()
+        self._is_closed = False
 
     def current(self) -> grpc.aio.Channel:
-        """The channel for a new call."""
+        """The channel for a new call. Raises grpc.aio.UsageError when it is closed."""
+        if self._is_closed:
+            # The library itself ends the whole process, where a method is called for the first time.
+            raise grpc.aio.UsageError("this client is closed: use it within its `async with`")
         if time.monotonic() >= self._look_at:
             self._look_at = time.monotonic() + LOOK_SECONDS
             renewed = self._credentials.renewed()
@@ -63,6 +67,7 @@ class RenewingChannel(grpc.aio.Channel):
 
     async def close(self, grace: float | None = None) -> None:
         """Close; calls in progress get so many seconds."""
+        self._is_closed = True
         await asyncio.gather(self._channel.close(grace), *self._closing)
 
     async def __aenter__(self) -> "RenewingChannel":

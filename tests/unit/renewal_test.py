@@ -5,6 +5,7 @@ import socket
 import ssl
 from datetime import UTC, datetime, timedelta
 
+import grpc
 import pytest
 from cryptography import x509
 
@@ -56,3 +57,15 @@ async def test_a_client_goes_on_with_its_new_certificate_after_the_old_one_has_e
         assert (await get_item(kept, "IT-001")).item.code
         with pytest.raises(RongheError):
             await get_item(stale, "IT-001")
+
+
+async def test_a_client_that_was_left_says_so(mesh: Mesh) -> None:  # noqa: F811 - the fixture
+    """The transport library ends the process, where a method is called for the first time."""
+    async with mesh.serve(ToyCatalog()):
+        async with mesh.client() as left:
+            assert (await get_item(left, "IT-001")).item.code
+        async with mesh.client() as never_used:
+            pass
+        for client in (left, never_used):
+            with pytest.raises(grpc.aio.UsageError, match="async with"):
+                await get_item(client, "IT-001")
