@@ -41,8 +41,9 @@ async def verify_journal(acting: Acting, at: AtOption = None) -> None:
     subsystem.
     """
     journals = await ask(acting, at, _examine)
+    away = set() if at else set(SUBSYSTEMS) - journals.keys()
     for name, each in journals.items():
-        await _compare(acting, name, each)
+        await _compare(acting, name, each, away)
     if acting.json:
         show_json({name: each.found for name, each in journals.items()})
     else:
@@ -78,11 +79,14 @@ async def _walk(client: SubsystemClient) -> pb.VerifyJournalResponse:
     return whole
 
 
-async def _compare(acting: Acting, name: str, examined: _Journal) -> None:
-    """Add the first fault that the others' heads show; one that does not answer is noted."""
+async def _compare(acting: Acting, name: str, examined: _Journal, away: set[str]) -> None:
+    """Add the first fault that the others' heads show; one that does not answer is noted, and not asked again."""
     found = examined.found
     for holder in SUBSYSTEMS:
         if holder == name or found.HasField("fault") or not found.finished:
+            continue
+        if holder in away:
+            _note_uncompared(name, holder, say("it does not answer"))
             continue
         try:
             async with (
@@ -91,13 +95,19 @@ async def _compare(acting: Acting, name: str, examined: _Journal) -> None:
             ):
                 fault = await _first_misfit(client, other, found.origin)
         except RongheError as error:
-            note(say("{journal} was not compared with what {holder} holds: {why}",
-                     journal=name, holder=holder, why=sentence(error)))  # fmt: skip
-            examined.is_verified &= isinstance(error, Unavailable)
+            _note_uncompared(name, holder, sentence(error))
+            if isinstance(error, Unavailable):
+                away.add(holder)
+            else:
+                examined.is_verified = False
             continue
         if fault is not None:
             found.fault.CopyFrom(fault)
             found.fault.description = say("{what}; {holder} holds it", what=fault.description, holder=holder)
+
+
+def _note_uncompared(name: str, holder: str, why: str) -> None:
+    note(say("{journal} was not compared with what {holder} holds: {why}", journal=name, holder=holder, why=why))
 
 
 async def _first_misfit(
