@@ -81,7 +81,7 @@ class Load:
         """At one of the cases, perhaps of long ago."""
         case = self.chance.choice(self._played)
         if case.case_id:
-            self._spawn(look(case, self.shown, self.chance))
+            self._spawn(look(self.cast, case, self.shown, self.chance))
 
     def begin(self, case: Case, course: Course) -> asyncio.Task[None]:
         """Let a case go this way."""

@@ -11,6 +11,7 @@ from clients.errors import NotFound
 from clients.identity import Identity
 from clients.subsystem import SubsystemClient
 from faults.load.case import Case
+from faults.load.cast import Cast
 from faults.load.durable import DurableLog
 from ronghe.case.v1 import case_service_pb2 as cases
 from ronghe.collaboration.v1 import collaboration_service_pb2 as collaboration
@@ -24,12 +25,12 @@ Reads = Callable[[Any, Case], Sequence[Read]]
 """What can be asked of a client about a case."""
 
 
-async def look(case: Case, log: DurableLog, chance: Random) -> None:
+async def look(cast: Cast, case: Case, log: DurableLog, chance: Random) -> None:
     """One party, whoever it is, asks for something of one case, whosever it is."""
-    party, client, reads = chance.choice(_parties(case))
+    party, client, reads = chance.choice(_parties(cast))
     call, request = chance.choice(reads(client, case))
     with suppress(NotFound):  # as it should be of what is none of the party's business
-        answer = await case.cast.caller.repeated(call, request)
+        answer = await cast.caller.repeated(call, request)
         await log.write(
             {
                 "kind": "shown",
@@ -41,9 +42,9 @@ async def look(case: Case, log: DurableLog, chance: Random) -> None:
         )
 
 
-def _parties(case: Case) -> Sequence[tuple[Identity, Any, Reads]]:
-    organs = [(Identity("organ", name), client, _of_organ) for name, client in case.cast.organs.items()]
-    centers = [(Identity("center", name), client, _of_any) for name, client in case.cast.centers.items()]
+def _parties(cast: Cast) -> Sequence[tuple[Identity, Any, Reads]]:
+    organs = [(Identity("organ", name), client, _of_organ) for name, client in cast.organs.items()]
+    centers = [(Identity("center", name), client, _of_any) for name, client in cast.centers.items()]
     return [*organs, *centers]
 
 
