@@ -14,6 +14,7 @@ from faults.checker import (
     poison,
     requests,
     settled,
+    signatures,
     spread,
     unsent,
 )
@@ -25,6 +26,7 @@ CHECKS = (
     spread,
     order,
     chains,
+    signatures,
     inboxes,
     outcomes,
     decisions,

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from cryptography import x509
+
 from faults.checker import journals, logs, topic, traces
 from faults.checker.history import Event, History, Journal
 
@@ -38,6 +40,7 @@ def collect(
         republished=republished,
         lost=tuple(lost),
         unsent={event.id: event for event in unsent},
+        authority=x509.load_pem_x509_certificate((data / "pki" / "ca.pem").read_bytes()),
         whole=True,
     )
 

@@ -6,6 +6,7 @@ from enum import Enum
 from functools import cached_property
 from typing import Any
 
+from cryptography import x509
 from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.message import Message
 
@@ -216,6 +217,8 @@ class History:
     """Databases that were lost, and put back from a backup: as they were when they were lost."""
     unsent: Mapping[str, Event] = field(default_factory=dict)
     """Events, by id, that then stood nowhere else."""
+    authority: x509.Certificate | None = None
+    """Of the mesh; where it is not known, nothing can be said of signatures."""
     whole: bool = False
     """Everything of a mesh from its start until it had settled: then every journal has signed heads."""
 

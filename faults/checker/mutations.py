@@ -11,6 +11,7 @@ from faults.checker.history import History, InboxRow, Journal, Kind, Row, Shown,
 from faults.checker.routes import OUTCOMES
 from ronghe.case.v1.case_pb2 import Case
 from ronghe.case.v1.case_service_pb2 import GetCaseTimelineResponse, ListCasesResponse, TimelineEntry
+from ronghe.event.v1.event_pb2 import JournalHead
 
 Mutation = Callable[[History], History]
 
@@ -163,6 +164,14 @@ def a_row_tampered_with(history: History) -> History:
     journal = history.journals["intake"]
     first, *rest = journal.rows
     return _with_journal(history, replace(journal, rows=[replace(first, taken_at=first.taken_at + 1), *rest]))
+
+
+def a_head_that_its_origin_has_not_signed(history: History) -> History:
+    """The center's own row, named by somebody who has no key of the center's."""
+    row, rows = history.journals["governance"].rows[-1], history.journals["department"].rows
+    head = JournalHead(epoch=row.epoch, position=row.position, hash=row.hash)
+    event = replace(row.event, id=row.event.id[::-1], origin="governance-01", type=JournalHead.DESCRIPTOR.full_name)
+    return _with_rows(history, "department", [*rows, replace(row, event=replace(event, body=head.SerializeToString()))])
 
 
 def another_document_elsewhere(history: History) -> History:
@@ -337,6 +346,7 @@ MUTATIONS: dict[Mutation, Kind] = {
     a_topic_backwards: Kind.REORDERED,
     an_event_altered_on_its_way: Kind.ALTERED,
     a_row_tampered_with: Kind.ALTERED,
+    a_head_that_its_origin_has_not_signed: Kind.ALTERED,
     another_document_elsewhere: Kind.ALTERED,
     another_standing_elsewhere: Kind.ALTERED,
     a_collaboration_that_never_ended_elsewhere: Kind.ALTERED,

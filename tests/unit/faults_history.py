@@ -2,10 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 from uuid import UUID
 
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.x509.oid import NameOID
 from google.protobuf.message import Message
 
 from faults.checker.connected import span_id
@@ -48,8 +53,17 @@ def true_history() -> History:
             for row in journal.inbox
             if not row.receiver.startswith("service/")
         ],
+        authority=_authority(),
         spans=[Span(UUID(CASE).hex, span_id(events[0].id, "event"), "", events[0].type)],
     )
+
+
+def _authority() -> x509.Certificate:
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.serial_number(1).not_valid_before(now).not_valid_after(now + timedelta(days=1))
+    return builder.sign(key, SHA256())
 
 
 def _events() -> Sequence[Event]:
