@@ -36,7 +36,7 @@ class Desk:
 def application(desk: Desk, item: ServiceItem, number: int) -> SubmitApplicationRequest:
     """A complete application; its personal data are this applicant's alone."""
     token = uuid4().hex[:10]
-    stem = f"50010319000101{number % 1000:03}"
+    stem = f"500103{1900 + number // 1000 % 100}0101{number % 1000:03}"
     applicant = party_pb2.Party(
         name=f"申请人{token}",
         id_type="111",

@@ -24,8 +24,8 @@ from faults.load.onlookers import look
 from faults.load.parties import Receiver
 from ronghe.event.v1 import event_pb2
 
-EXTRA = 10_000_000
-"""The first of them."""
+EXTRA = 10_050_000
+"""The first of the cases that faults add: their applicants are born half a century after the others."""
 
 
 @dataclass
