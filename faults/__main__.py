@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from faults.injections.stage import Scene
+from faults.injections.stage import RATE, Scene
 from faults.playing import faults_of, play, side_by_side
 from faults.report import write
 from faults.scenes import OTHERS, SCENES
@@ -24,7 +24,7 @@ def main() -> int:
     verdicts = [play(scenes[0].name, arguments)] if is_one else side_by_side(scenes, arguments)
     report = arguments.folder / "report.json"
     write(report, verdicts)
-    print(f"{time.monotonic() - started:.0f} s; {report}; again: --seed {arguments.seed}")
+    print(f"{time.monotonic() - started:.0f} s; {report}; again: --seed {arguments.seed} --rate {arguments.rate:g}")
     return 0 if all(verdict.is_clean for verdict in verdicts) else 1
 
 
@@ -39,7 +39,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--folder", type=Path, default=Path(".ronghe-faults"), help="made anew (.ronghe-faults)")
     parser.add_argument("--port-base", type=int, default=7400, help="first port; each scene has a hundred (7400)")
-    parser.add_argument("--rate", type=float, default=0.0, help="cases a second (each scene's own)")
+    parser.add_argument("--rate", type=float, default=RATE, help="cases a second; scenes of fewer in proportion (20)")
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000, help="of the schedule (by chance)")
     parser.add_argument("--quick", action="store_true", help="one mesh: kills, crash points, Kafka once, poison")
     parser.add_argument("--scene", default=".*", help="scenes whose name matches this regular expression")

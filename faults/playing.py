@@ -17,7 +17,7 @@ from rich.console import Console
 
 from clients.telemetry.logging import configure_logging
 from faults.campaign import Campaign, Verdict
-from faults.injections.stage import Fault, Scene
+from faults.injections.stage import RATE, Fault, Scene
 from faults.report import show
 from faults.scenes import OTHERS, SCENES
 
@@ -48,7 +48,7 @@ def play(name: str, arguments: Namespace) -> Verdict:
         scene,
         arguments.folder / name,
         arguments.port_base,
-        arguments.rate or scene.rate,
+        scene.rate * arguments.rate / RATE,
         arguments.seed,
         lambda line: console.print(f"{name}: {line}"),
     )

@@ -14,7 +14,9 @@ app = typer.Typer()
 def faults(
     quick: Annotated[bool, typer.Option("--quick", help="One mesh: kills, crash points, Kafka once, poison.")] = False,
     seed: Annotated[int | None, typer.Option(help="Repeats the schedule of an earlier run.")] = None,
-    rate: Annotated[float, typer.Option(max=500, help="Cases a second; 0: as each scene has it.")] = 0.0,
+    rate: Annotated[
+        float, typer.Option(min=0.1, max=500, help="Cases a second; scenes of fewer in proportion.")
+    ] = 20.0,
     scene: Annotated[str, typer.Option(help="Scenes whose name matches this regular expression.")] = ".*",
     only: Annotated[str, typer.Option(help="Faults whose name matches this regular expression.")] = "",
     folder: Annotated[Path, typer.Option(help="Made anew: data and report.")] = Path(".ronghe-faults"),

@@ -13,6 +13,8 @@ from faults.mesh import Mesh
 from faults.proxy import Proxy
 
 LOOK_SECONDS = 0.02
+RATE = 20.0
+"""Cases a second that a scene plays by itself, where it does not say otherwise."""
 
 
 @dataclass(slots=True)
@@ -71,7 +73,7 @@ class Scene:
     """Given a folder, a port base and an environment: a mesh that is up, and is stopped at the end."""
     schedule: Callable[[bool, Random], Sequence[Fault]]
     """Given whether it shall be quick: the faults in their order. None: the scene has no part in that."""
-    rate: float = 20.0
+    rate: float = RATE
     """Cases a second."""
     alone: bool = False
     """It measures what the machine can do, or takes all of it: no other scene is played beside it."""

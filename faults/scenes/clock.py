@@ -53,4 +53,4 @@ async def _mesh(folder: Path, port_base: int, environment: Mapping[str, str]) ->
         yield mesh
 
 
-SCENE = Scene("clock", _mesh, schedule)
+SCENE = Scene("clock", _mesh, schedule, rate=8.0)
