@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from google.protobuf.message import Message
-
 from bridge.record import Record
 from ronghe.event.v1 import event_pb2 as event
 from ronghe.state.v1.state_pb2 import CollaborationState
@@ -14,7 +12,7 @@ from servers.collaboration.facts import AskedByLead, SaidByCenter
 from servers.collaboration.fold import fold
 from servers.collaboration.ownership import may_ask, may_collaborate, may_coordinate
 from servers.collaboration.views import COLLABORATIONS, KIND, collaboration_values
-from servers.kernel.stream import Scope, Stream, StreamKey
+from servers.kernel.stream import Stream, StreamKey
 
 Seen = (
     SaidByCenter
@@ -37,7 +35,6 @@ class AskedCollaborationStream(Stream[CollaborationState]):
     state = CollaborationState
     fold_version = 1
     table = COLLABORATIONS
-    commands: Sequence[type[Message]] = ()
 
     def concerned(self, record: Record) -> Sequence[StreamKey]:
         """What a lead here asked, and what became of it."""
@@ -60,10 +57,6 @@ class AskedCollaborationStream(Stream[CollaborationState]):
             return may_ask(known, record)
         return bool(known.collaboration_id) and (may_coordinate(record) or may_collaborate(known, record))
 
-    def react(self, state: CollaborationState, record: Record, scope: Scope) -> Sequence[Message]:
-        """Nothing follows from a view."""
-        return ()
-
     def evolve(self, state: CollaborationState, record: Record, version: int) -> None:
         """Fold."""
         fold(state.collaboration, record, version)
@@ -75,15 +68,3 @@ class AskedCollaborationStream(Stream[CollaborationState]):
     def receivers(self, state: CollaborationState, record: Record) -> Sequence[str]:
         """The lead is told by its case."""
         return ()
-
-    def target(self, command: Message, scope: Scope) -> StreamKey:
-        """No command comes here."""
-        raise NotImplementedError(command.DESCRIPTOR.full_name)
-
-    def decide(self, state: CollaborationState, command: Message, scope: Scope) -> Sequence[Message]:
-        """No command comes here."""
-        raise NotImplementedError(command.DESCRIPTOR.full_name)
-
-    def reply(self, command: Message, caused: Sequence[Record]) -> Message:
-        """No command comes here."""
-        raise NotImplementedError(command.DESCRIPTOR.full_name)

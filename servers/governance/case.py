@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from google.protobuf.message import Message
-
 from bridge.record import Record
 from ronghe.event.v1 import event_pb2 as event
 from ronghe.state.v1.state_pb2 import GovernanceCaseState
@@ -13,10 +11,7 @@ from servers.case.fold import CaseFact, SaidByLead, fold
 from servers.case.ownership import may_go_on, may_lead, may_open
 from servers.case.views import case_values
 from servers.governance.views import GOVERNANCE_CASES
-from servers.kernel.stream import Scope, Stream, StreamKey
-
-COMMANDS: Sequence[type[Message]] = ()
-"""The center decides nothing about a plain case."""
+from servers.kernel.stream import Stream, StreamKey
 
 
 @dataclass(frozen=True)
@@ -27,19 +22,6 @@ class CaseStream(Stream[GovernanceCaseState]):
     state = GovernanceCaseState
     fold_version = 2
     table = GOVERNANCE_CASES
-    commands = COMMANDS
-
-    def target(self, command: Message, scope: Scope) -> StreamKey:
-        """No command comes here."""
-        raise NotImplementedError(command.DESCRIPTOR.full_name)
-
-    def decide(self, state: GovernanceCaseState, command: Message, scope: Scope) -> Sequence[Message]:
-        """No command comes here."""
-        raise NotImplementedError(command.DESCRIPTOR.full_name)
-
-    def reply(self, command: Message, caused: Sequence[Record]) -> Message:
-        """No command comes here."""
-        raise NotImplementedError(command.DESCRIPTOR.full_name)
 
     def concerned(self, record: Record) -> Sequence[StreamKey]:
         """Every fact of a case concerns the center."""
@@ -49,10 +31,6 @@ class CaseStream(Stream[GovernanceCaseState]):
         """Intake opens the case and speaks for the applicant, the lead decides."""
         case = state.case
         return may_open(case, record) or may_go_on(case, record, state.intake_origin) or may_lead(case, record)
-
-    def react(self, state: GovernanceCaseState, record: Record, scope: Scope) -> Sequence[Message]:
-        """Nothing follows at the center."""
-        return ()
 
     def evolve(self, state: GovernanceCaseState, record: Record, version: int) -> None:
         """Fold, and remember where the case came from."""

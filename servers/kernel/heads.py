@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from google.protobuf.message import Message
 from sqlalchemy import select
 
 from bridge.ports import StoreUnavailable
@@ -26,7 +25,7 @@ from servers.kernel import tables
 from servers.kernel.batch import Batch, ids_after
 from servers.kernel.leases import Lease
 from servers.kernel.signing import Authorities, Signer, case_id_of
-from servers.kernel.stream import Facts, Refused, Scope, Stream, StreamKey
+from servers.kernel.stream import Refused, Stream, StreamKey
 
 if TYPE_CHECKING:
     from servers.kernel.kernel import Kernel
@@ -58,19 +57,6 @@ class JournalStream(Stream[JournalState]):
     state = JournalState
     fold_version = 1
     table = tables.stream_table(KIND)
-    commands: Sequence[type[Message]] = ()
-
-    def target(self, command: Message, scope: Scope) -> StreamKey:
-        """No command comes here."""
-        raise NotImplementedError(command.DESCRIPTOR.full_name)
-
-    def decide(self, state: JournalState, command: Message, scope: Scope) -> Facts:
-        """No command comes here."""
-        raise NotImplementedError(command.DESCRIPTOR.full_name)
-
-    def reply(self, command: Message, caused: Sequence[Record]) -> Message:
-        """No command comes here."""
-        raise NotImplementedError(command.DESCRIPTOR.full_name)
 
     def concerned(self, record: Record) -> Sequence[StreamKey]:
         """Every head is its origin's."""
@@ -82,10 +68,6 @@ class JournalStream(Stream[JournalState]):
         if not isinstance(record.fact, JournalHead) or (record.stream, record.case_id) != (str(key), key.case_id):
             return False
         return not self.authorities.problem(record.origin, record.fact)
-
-    def react(self, state: JournalState, record: Record, scope: Scope) -> Facts:
-        """Nothing follows."""
-        return ()
 
     def evolve(self, state: JournalState, record: Record, version: int) -> None:
         """The last one counts."""

@@ -88,17 +88,20 @@ class Stream(Protocol[S]):
     """Raise it when `evolve` changes: states are then folded again from the journal."""
     table: Table
     """Made by `servers.kernel.tables.stream_table`."""
-    commands: Sequence[type[Message]]
+    commands: Sequence[type[Message]] = ()
     """The commands it decides."""
 
     def target(self, command: Message, scope: Scope) -> StreamKey:
         """The stream a command is for; a new one where the command opens it."""
+        raise _undecided(command)
 
     def decide(self, state: S, command: Message, scope: Scope) -> Facts:
         """The facts that follow from a command; raises Refused. An unknown stream has an empty state."""
+        raise _undecided(command)
 
     def reply(self, command: Message, caused: Sequence[Record]) -> Message:
         """The answer to a command, from what it caused: a repeated request gets the same."""
+        raise _undecided(command)
 
     def concerned(self, record: Record) -> Sequence[StreamKey]:
         """The streams of this kind that a record from elsewhere concerns."""
@@ -108,6 +111,7 @@ class Stream(Protocol[S]):
 
     def react(self, state: S, record: Record, scope: Scope) -> Facts:
         """The facts that follow from a record which the stream has just taken in; never refuses."""
+        return ()
 
     def expire(self, state: S, timer: str, scope: Scope) -> Facts:
         """The facts that follow when a timer is due; nothing when it no longer matters."""
@@ -133,3 +137,7 @@ class Stream(Protocol[S]):
 
     def receivers(self, state: S, record: Record) -> Sequence[str]:
         """Whose inboxes get a record that this stream has taken in, own or foreign: "<kind>/<id>"."""
+
+
+def _undecided(command: Message) -> NotImplementedError:
+    return NotImplementedError(f"no stream of this kind decides {command.DESCRIPTOR.full_name}")
