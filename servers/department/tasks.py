@@ -86,8 +86,11 @@ def _check(task: Task, command: ActOfOfficer, now: datetime, *legal: "Task.State
 
 
 def _earliest(task: Task) -> Timestamp:
-    """The organ's latest act on it, or the assignment: that is the server's, on a clock of its own."""
-    if task.HasField("signed_at"):
+    """The organ's latest act on it, or the assignment: that is the server's, on a clock of its own.
+
+    A sign-in by time is nobody's act: what an officer did before may come after it.
+    """
+    if task.HasField("signed_by"):
         return task.signed_at
     earliest = Timestamp()
     earliest.FromDatetime(task.assigned_at.ToDatetime(UTC) - CLOCK_TOLERANCE)

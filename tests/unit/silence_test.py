@@ -43,6 +43,20 @@ def test_who_does_not_sign_is_signed_in_when_the_next_working_day_has_passed() -
     assert stage.agreed().tasks[0].state == Task.STATE_SIGNED
 
 
+@pytest.mark.parametrize("act", ["answers", "returns"])
+def test_an_act_on_its_way_while_time_signs_is_taken_as_it_was_done(act: str) -> None:
+    stage = Stage()
+    stage.ask("traffic-police")
+    task = stage.task_of(POLICE)
+    later(stage, "2026-11-25 00:00")
+    done_at = datetime.fromisoformat("2026-11-24T23:59:58+08:00").astimezone(UTC)
+    if act == "answers":
+        stage.organ(POLICE, builders.answering(task, done_at))
+    else:
+        stage.organ(POLICE, builders.returning(task.task_id, done_at))
+    assert stage.task_of(POLICE).state == (Task.STATE_ANSWERED if act == "answers" else Task.STATE_RETURNED)
+
+
 def test_a_weekend_does_not_count_for_the_sign_in() -> None:
     stage = Stage()
     later(stage, "2026-11-27 10:00")
