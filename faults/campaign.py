@@ -87,6 +87,8 @@ class Campaign:
     seed: int
     say: Callable[[str], None]
     injected: list[Injected] = field(default_factory=list)
+    overdue: set[int] = field(default_factory=set)
+    """Numbers of cases that kept a fault from being recovered from: no other one waits for them."""
 
     async def run(self, faults: Sequence[Fault]) -> Verdict:
         """Break the mesh in this way, and judge."""
@@ -138,12 +140,22 @@ class Campaign:
             if fault.measured:
                 # What waited through a long outage is done beside what goes on coming in.
                 lasted = injected.ended_at - injected.started_at
-                injected.recovered = await _recovery(stage.load, max(RECOVERY_SECONDS, 2 * lasted))
+                injected.recovered = await self._recovery(stage.load, max(RECOVERY_SECONDS, 2 * lasted))
         except (NotInjected, TimeoutError, RongheError) as error:
             injected.failure = str(error) or f"not brought about within {fault.seconds:.0f} s"
         injected.ended_at = injected.ended_at or time.time()
         seconds = "" if injected.recovered is None else f", recovered in {injected.recovered:.1f} s"
         self.say(f"{len(self.injected):4} {fault.name}{seconds}{': ' + injected.failure if injected.failure else ''}")
+
+    async def _recovery(self, playing: Load, within: float) -> float:
+        """Seconds until all cases that are under way now have ended. Raises NotInjected where that takes longer."""
+        waiting, started = playing.under_way.keys() - self.overdue, time.monotonic()
+        if not await _until(lambda: waiting.isdisjoint(playing.under_way), within):
+            late = waiting & playing.under_way.keys()
+            self.overdue |= late
+            courses = ", ".join(sorted({playing.under_way[number] for number in late}))
+            raise NotInjected(f"not recovered within {within:.0f} s: {len(late)} cases, {courses}")
+        return time.monotonic() - started
 
     async def _settle(self, stage: Stage) -> float:
         """Until nothing is under way any more; gives the seconds."""
@@ -185,14 +197,6 @@ class Campaign:
             | stage.figures,
             windows=playing.windows,
         )
-
-
-async def _recovery(playing: Load, within: float) -> float:
-    """Seconds until all cases that are under way now have ended. Raises NotInjected where that takes longer."""
-    waiting, started = set(playing.under_way), time.monotonic()
-    if not await _until(lambda: not waiting & playing.under_way.keys(), within):
-        raise NotInjected(f"not recovered within {within:.0f} s")
-    return time.monotonic() - started
 
 
 async def _until(holds: Callable[[], bool], seconds: float) -> bool:
