@@ -44,7 +44,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="one mesh: kills, crash points, Kafka once, poison")
     parser.add_argument("--scene", default=".*", help="scenes whose name matches this regular expression")
     parser.add_argument("--only", default="", help="faults whose name matches this regular expression")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.rate <= 0:
+        parser.error("--rate must be more than 0")
+    return arguments
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ class Campaign:
     say: Callable[[str], None]
     injected: list[Injected] = field(default_factory=list)
     overdue: set[int] = field(default_factory=set)
-    """Numbers of cases that kept a fault from being recovered from: no other one waits for them."""
+    """Numbers of cases that kept a fault from being recovered from: no later one waits for them."""
 
     async def run(self, faults: Sequence[Fault]) -> Verdict:
         """Break the mesh in this way, and judge."""
@@ -128,7 +128,8 @@ class Campaign:
                 await asyncio.sleep(stage.chance.uniform(*PAUSE_SECONDS))
         finally:
             cases.cancel()
-            await asyncio.gather(cases, return_exceptions=True)
+            with suppress(asyncio.CancelledError):
+                await cases
 
     async def _inject(self, stage: Stage, fault: Fault) -> None:
         injected = Injected(fault.name, time.time())

@@ -100,7 +100,10 @@ def verdict_of(name: str, playing: "Future[Verdict]", seed: int) -> Verdict:
 
 
 def _die_with_campaign() -> None:
-    """Where the system has the means, and with it the scene's mesh."""
+    """Where the system has the means, and with it the scene's mesh.
+
+    Linux goes by the thread that started the process: it must wait for it.
+    """
     campaign = os.getppid()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -127,6 +127,8 @@ def _rights(history: History) -> _Rights:
 
 
 def _shown(history: History) -> Iterator[Problem]:
+    if history.whole and history.by_case and not history.shown:
+        yield Problem(Kind.DISCLOSED, "onlookers", "were shown nothing: who may see what was not looked at")
     rights = _rights(history)
     for shown in history.shown:
         for subject in _subjects(shown) & rights.cases.keys():
@@ -141,17 +143,26 @@ def _beyond(rights: _Rights, shown: Shown, subject: str, submitted: Event) -> It
     allowed: Collection[str] = ()
     if kind in OF_TASKS:
         having = rights.tasks.get(subject, {})
-        may_see, allowed = shown.party in having, having.get(shown.party, ())
+        may_see = shown.party in having
+        if kind == "GetTaskResponse":  # a list has no personal data
+            allowed = having.get(shown.party, ())
+            brief = shown.answer.task.brief  # type: ignore[attr-defined]
+            beyond = {value.name for value in (*brief.form, *brief.personal.form)}.difference(allowed)
+            yield from (_beyond_rights(shown, submitted, f"the field {name}") for name in sorted(beyond))
     else:
         may_see = is_insider or (kind in OF_COLLABORATIONS and shown.party in rights.ways.get(subject, ()))
     if not may_see:
-        yield Problem(Kind.DISCLOSED, shown.party, f"{kind} shows what is none of its business", submitted.case_id)
+        yield _beyond_rights(shown, submitted, "what is none of its business")
     if is_insider and kind in WITH_PERSONAL_DATA:
         return
     whole = shown.answer.SerializeToString()
     for name, text in _texts(submitted.fact.application.personal):
         if text.encode() in whole and f"applicant.{name}" not in allowed and name not in allowed:
-            yield Problem(Kind.DISCLOSED, shown.party, f"{kind} shows the applicant's {name}", submitted.case_id)
+            yield _beyond_rights(shown, submitted, f"the applicant's {name}")
+
+
+def _beyond_rights(shown: Shown, submitted: Event, what: str) -> Problem:
+    return Problem(Kind.DISCLOSED, shown.party, f"{shown.answer.DESCRIPTOR.name} shows {what}", submitted.case_id)
 
 
 def _subjects(shown: Shown) -> set[str]:
@@ -161,8 +172,7 @@ def _subjects(shown: Shown) -> set[str]:
         return set(_values(shown.answer, "task_id"))
     if kind in OF_COLLABORATIONS:
         return set(_values(shown.answer, "collaboration_id"))
-    named = set(_values(shown.answer, "case_id"))
-    return named | {shown.case_id} if shown.answer.ByteSize() else named
+    return {shown.case_id, *_values(shown.answer, "case_id")}
 
 
 def _values(message: Message, name: str) -> Iterator[str]:

@@ -11,6 +11,8 @@ from faults.checker.history import History, InboxRow, Journal, Kind, Row, Shown,
 from faults.checker.routes import OUTCOMES
 from ronghe.case.v1.case_pb2 import Case
 from ronghe.case.v1.case_service_pb2 import GetCaseTimelineResponse, ListCasesResponse, TimelineEntry
+from ronghe.collaboration.v1.collaboration_pb2 import Brief, Task
+from ronghe.collaboration.v1.collaboration_service_pb2 import ListTasksResponse
 from ronghe.event.v1.event_pb2 import JournalHead
 
 Mutation = Callable[[History], History]
@@ -283,6 +285,19 @@ def a_list_that_tells_who_applies(history: History) -> History:
     return replace(history, shown=[*history.shown, Shown(f"organ/{application.lead.id}", "", answer)])
 
 
+def a_task_that_shows_who_applies(history: History) -> History:
+    """To the one who has it, in a list, where nobody is named."""
+    assigned = next(event for event in history.own.values() if event.name == "TaskAssigned")
+    personal = history.submissions[assigned.case_id].fact.application.personal
+    answer = ListTasksResponse(tasks=[Task(task_id=assigned.fact.task_id, brief=Brief(personal=personal))])
+    return replace(history, shown=[*history.shown, Shown(f"organ/{assigned.fact.organ.id}", "", answer)])
+
+
+def nobody_who_looks(history: History) -> History:
+    """Of everything from beginning to end."""
+    return replace(history, shown=[], whole=True)
+
+
 def a_fact_nobody_requested(history: History) -> History:
     """An acceptance whose request was never sent."""
     wanted = _row(history, "department", "Accepted").event
@@ -360,6 +375,8 @@ MUTATIONS: dict[Mutation, Kind] = {
     a_brief_that_tells_too_much: Kind.DISCLOSED,
     a_timeline_shown_to_a_stranger: Kind.DISCLOSED,
     a_list_that_tells_who_applies: Kind.DISCLOSED,
+    a_task_that_shows_who_applies: Kind.DISCLOSED,
+    nobody_who_looks: Kind.DISCLOSED,
     a_fact_nobody_requested: Kind.INVENTED,
     a_refusal_with_an_effect: Kind.INVENTED,
     poison_taken_in: Kind.INVENTED,

@@ -13,7 +13,7 @@ from faults.checker.history import Event, History, Kind, Problem
 
 
 def check(history: History) -> Iterator[Problem]:
-    """Each head wherever it stands, as the contract says what is signed: ronghe/event/v1/event.proto, JournalHead."""
+    """Each head in whichever journal, as the contract says what is signed: ronghe/event/v1/event.proto, JournalHead."""
     if history.authority is None:
         return
     for journal in history.journals.values():
@@ -26,6 +26,8 @@ def check(history: History) -> Iterator[Problem]:
 
 def _problem(event: Event, authority: x509.Certificate) -> str:
     head = event.fact
+    if head.algorithm != "ECDSA-P256-SHA256" or len(head.hash) != 32:
+        return "signed in another way"
     signed = b"ronghe journal head 1\0"
     signed += struct.pack(">QQq", head.epoch, head.position, head.occurred_at.ToMicroseconds())
     signed += head.hash + event.origin.encode()

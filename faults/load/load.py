@@ -20,7 +20,7 @@ from faults.load.cast import DESKS, INTAKE, Cast, cast
 from faults.load.collaborators import collaborate, route
 from faults.load.courses import PLAYED_AT, SHARES, Course
 from faults.load.durable import DurableLog
-from faults.load.onlookers import look
+from faults.load.onlookers import Onlookers
 from faults.load.parties import Receiver
 from ronghe.event.v1 import event_pb2
 
@@ -36,8 +36,7 @@ class Load:
     chance: Random
     given: DurableLog
     """Of deliveries."""
-    shown: DurableLog
-    """Of what was read."""
+    onlookers: Onlookers
     under_way: dict[int, str] = field(default_factory=dict)
     """Number of a case -> its course."""
     ended: Counter[str] = field(default_factory=Counter)
@@ -79,9 +78,9 @@ class Load:
 
     def _let_look(self) -> None:
         """At one of the cases, perhaps of long ago."""
-        case = self.chance.choice(self._played)
+        case = self.onlookers.chance.choice(self._played)
         if case.case_id:
-            self._spawn(look(self.cast, case, self.shown, self.chance))
+            self._spawn(self.onlookers.look(case))
 
     def begin(self, case: Case, course: Course) -> asyncio.Task[None]:
         """Let a case go this way."""
@@ -142,7 +141,7 @@ async def load(addresses: Mapping[str, str], pki: Path, log: Path, seed: int) ->
     """All parties connected and listening, with their logs in the folder `log`."""
     with DurableLog(log / REQUESTS) as sent, DurableLog(log / DELIVERIES) as given, DurableLog(log / SHOWN) as shown:
         async with cast(addresses, pki, Caller(sent, Random(seed))) as everybody:
-            found = Load(everybody, Random(seed), given, shown)
+            found = Load(everybody, Random(seed), given, Onlookers(everybody, shown, Random(seed)))
             listening = [asyncio.create_task(each.run()) for each in _receivers(everybody, given, found.told)]
             try:
                 yield found

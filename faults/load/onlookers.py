@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from random import Random
 from typing import Any
 
@@ -25,21 +26,30 @@ Reads = Callable[[Any, Case], Sequence[Read]]
 """What can be asked of a client about a case."""
 
 
-async def look(cast: Cast, case: Case, log: DurableLog, chance: Random) -> None:
-    """One party, whoever it is, asks for something of one case, whosever it is."""
-    party, client, reads = chance.choice(_parties(cast))
-    call, request = chance.choice(reads(client, case))
-    with suppress(NotFound):  # as it should be of what is none of the party's business
-        answer = await cast.caller.repeated(call, request)
-        await log.write(
-            {
-                "kind": "shown",
-                "party": str(party),
-                "case_id": getattr(request, "case_id", ""),
-                "answer_type": answer.DESCRIPTOR.full_name,
-                "answer": base64.b64encode(answer.SerializeToString()).decode(),
-            }
-        )
+@dataclass(frozen=True)
+class Onlookers:
+    """Whoever is curious."""
+
+    cast: Cast
+    log: DurableLog
+    chance: Random
+    """Of their own: how often they choose, and from what, goes by what has happened."""
+
+    async def look(self, case: Case) -> None:
+        """One party, whoever it is, asks for something of one case, whosever it is."""
+        party, client, reads = self.chance.choice(_parties(self.cast))
+        call, request = self.chance.choice(reads(client, case))
+        with suppress(NotFound):  # as it should be of what is none of the party's business
+            answer = await self.cast.caller.repeated(call, request)
+            await self.log.write(
+                {
+                    "kind": "shown",
+                    "party": str(party),
+                    "case_id": getattr(request, "case_id", ""),
+                    "answer_type": answer.DESCRIPTOR.full_name,
+                    "answer": base64.b64encode(answer.SerializeToString()).decode(),
+                }
+            )
 
 
 def _parties(cast: Cast) -> Sequence[tuple[Identity, Any, Reads]]:

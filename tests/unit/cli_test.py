@@ -429,7 +429,7 @@ def test_a_journal_is_whole_though_a_subsystem_is_away(mesh: ToyMesh, failing: C
     failing(StoreUnavailable("down"))
     result = ronghe(mesh.data, "journal", "verify")
     assert "whole" in said(result)
-    assert "intake was not compared with what department holds" in result.stderr
+    assert "intake was not compared with what department holds: see above" in result.stderr
 
 
 def test_a_journal_that_cannot_be_walked_is_not_called_whole(

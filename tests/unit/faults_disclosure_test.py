@@ -12,7 +12,6 @@ from ronghe.case.v1.case_service_pb2 import (
     GetCaseResponse,
     GetCaseTimelineResponse,
     ListCasesResponse,
-    LocateCaseResponse,
     TimelineEntry,
 )
 from ronghe.collaboration.v1.collaboration_pb2 import Brief, Collaboration, Task
@@ -24,10 +23,11 @@ from ronghe.collaboration.v1.collaboration_service_pb2 import (
 )
 from ronghe.document.v1.document_pb2 import Document
 from ronghe.document.v1.document_service_pb2 import GetDocumentResponse
-from ronghe.party.v1.party_pb2 import Party, PersonalData
+from ronghe.party.v1.party_pb2 import FormValue, Party, PersonalData
 from tests.unit.faults_history import ASKED, CASE, CENTER, COLLABORATION, LEAD, TASK, true_history
 
 HISTORY = true_history()
+OTHER_CASE = CASE[::-1]
 NAME = HISTORY.submissions[CASE].fact.application.personal.applicant.name
 PERSONAL = PersonalData(applicant=Party(name=NAME))
 WHOLE = Case(case_id=CASE, application=Application(personal=PERSONAL))
@@ -56,8 +56,7 @@ def problems(party: str, answer: Message, case_id: str = "") -> list[str]:
         (IS_ASKED, ListTasksResponse(tasks=[ASKED_OF_IT])),
         (ROUTES, GetCollaborationResponse(collaboration=QUESTION)),
         (ROUTES, ListCollaborationsResponse(collaborations=[QUESTION])),
-        ("organ/elsewhere", LocateCaseResponse()),
-        ("organ/elsewhere", ListCasesResponse()),
+        ("organ/elsewhere", ListCasesResponse(cases=[Case(case_id=OTHER_CASE)])),
     ],
 )
 def test_everybody_may_see_what_is_his(party: str, answer: Message) -> None:
@@ -88,11 +87,23 @@ def test_nobody_may_see_more(party: str, answer: Message) -> None:
     [
         (LEADS, ListCasesResponse(cases=[WHOLE])),
         (IS_ASKED, GetTaskResponse(task=Task(task_id=TASK, brief=Brief(personal=PERSONAL)))),
+        (IS_ASKED, ListTasksResponse(tasks=[Task(task_id=TASK, brief=Brief(personal=PERSONAL))])),
         (
             ROUTES,
             GetCollaborationResponse(collaboration=TELLING),
         ),
     ],
 )
-def test_the_applicant_is_shown_to_those_who_need_to_know_him(party: str, answer: Message) -> None:
+def test_the_applicant_is_shown_to_nobody_who_need_not_know_him(party: str, answer: Message) -> None:
     assert problems(party, answer) == [f"{answer.DESCRIPTOR.name} shows the applicant's name"]
+
+
+def test_a_task_shows_the_fields_that_its_rule_discloses_and_no_other() -> None:
+    fields = [FormValue(name="area_m2", number=12), FormValue(name="height_m", number=3)]
+    answer = GetTaskResponse(task=Task(task_id=TASK, brief=Brief(form=fields)))
+    assert problems(IS_ASKED, answer) == ["GetTaskResponse shows the field height_m"]
+
+
+def test_nobody_who_looks_is_no_proof() -> None:
+    found = [problem.where for problem in disclosure.check(replace(HISTORY, shown=[], whole=True))]
+    assert found == ["onlookers"]

@@ -14,11 +14,12 @@ from cryptography.x509.oid import NameOID
 from google.protobuf.message import Message
 
 from faults.checker.connected import span_id
-from faults.checker.history import Delivery, Event, History, InboxRow, Journal, Request, Row, Span, TopicRecord
+from faults.checker.history import Delivery, Event, History, InboxRow, Journal, Request, Row, Shown, Span, TopicRecord
 from faults.checker.marks import mark_of
 from faults.checker.mutations import rechained
 from faults.checker.routes import EFFECTS, holders, owner, receivers
 from ronghe.case.v1.case_pb2 import OUTCOME_GRANTED, Application, Case
+from ronghe.case.v1.case_service_pb2 import ListCasesResponse
 from ronghe.catalog.v1.catalog_pb2 import Collaborator, Organ, ServiceItem
 from ronghe.collaboration.v1.collaboration_pb2 import Answer, Brief, Collaboration, Hop, Standing
 from ronghe.document.v1.document_pb2 import Document
@@ -53,6 +54,7 @@ def true_history() -> History:
             for row in journal.inbox
             if not row.receiver.startswith("service/")
         ],
+        shown=[Shown(f"organ/{LEAD}", "", ListCasesResponse(cases=[Case(case_id=CASE)]))],
         authority=_authority(),
         spans=[Span(UUID(CASE).hex, span_id(events[0].id, "event"), "", events[0].type)],
     )
