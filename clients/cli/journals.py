@@ -1,6 +1,6 @@
 """`ronghe journal verify`: each journal by itself, and against what the other subsystems hold of it."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import typer
@@ -41,7 +41,7 @@ async def verify_journal(acting: Acting, at: AtOption = None) -> None:
     subsystem.
     """
     journals = await ask(acting, at, _examine)
-    away = set() if at else set(SUBSYSTEMS) - journals.keys()
+    away = [] if at else [name for name in SUBSYSTEMS if name not in journals]
     for name, each in journals.items():
         await _compare(acting, name, each, away)
     if acting.json:
@@ -79,14 +79,14 @@ async def _walk(client: SubsystemClient) -> pb.VerifyJournalResponse:
     return whole
 
 
-async def _compare(acting: Acting, name: str, examined: _Journal, away: set[str]) -> None:
+async def _compare(acting: Acting, name: str, examined: _Journal, away: Collection[str]) -> None:
     """Add the first fault that the others' heads show; one that does not answer is noted, and not asked again."""
     found = examined.found
     for holder in SUBSYSTEMS:
         if holder == name or found.HasField("fault") or not found.finished:
             continue
         if holder in away:
-            _note_uncompared(name, holder, say("it does not answer"))
+            _note_uncompared(name, holder, say("see above"))
             continue
         try:
             async with (
@@ -96,10 +96,7 @@ async def _compare(acting: Acting, name: str, examined: _Journal, away: set[str]
                 fault = await _first_misfit(client, other, found.origin)
         except RongheError as error:
             _note_uncompared(name, holder, sentence(error))
-            if isinstance(error, Unavailable):
-                away.add(holder)
-            else:
-                examined.is_verified = False
+            examined.is_verified &= isinstance(error, Unavailable)
             continue
         if fault is not None:
             found.fault.CopyFrom(fault)
