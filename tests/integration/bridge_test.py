@@ -125,6 +125,7 @@ async def at_work(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         assert not [task for task in tasks if task.done()]
         for task in tasks:
             task.cancel()
+    assert all(task.cancelled() for task in tasks)
 
 
 def record_of(case_id: str, version: int, **changes: Any) -> Record:
