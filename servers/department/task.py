@@ -98,10 +98,6 @@ class TaskStream(Stream[TaskState]):
             return record.origin == state.task.brief.lead.deployment
         return may_coordinate(record)
 
-    def react(self, state: TaskState, record: Record, scope: Scope) -> Sequence[Message]:
-        """The organ acts; nothing follows by itself."""
-        return ()
-
     def evolve(self, state: TaskState, record: Record, version: int) -> None:
         """Fold."""
         task = state.task

@@ -100,10 +100,6 @@ class ApplicationStream(Stream[ApplicationState]):
         """Only the lead has something to say to intake."""
         return may_lead(state.case, record)
 
-    def react(self, state: ApplicationState, record: Record, scope: Scope) -> Sequence[Message]:
-        """Nothing follows by itself: it is the applicant's turn, or nobody's."""
-        return ()
-
     def evolve(self, state: ApplicationState, record: Record, version: int) -> None:
         """Fold."""
         fold(state.case, record, version)
