@@ -41,10 +41,10 @@ faults: setup  ## everything that must be survived, judged by an independent che
 	@$(BIN)/python -m faults $(if $(QUICK),--quick) $(if $(SEED),--seed $(SEED)) $(if $(RATE),--rate $(RATE))
 
 fuzz: setup  ## a million hostile requests over every RPC; QUICK=1: 20,000
-	@$(BIN)/python -m faults --scene fuzz $(if $(QUICK),--quick) $(if $(SEED),--seed $(SEED))
+	@$(BIN)/python -m faults --scene fuzz $(if $(QUICK),--quick) $(if $(SEED),--seed $(SEED)) $(if $(RATE),--rate $(RATE))
 
 soak: setup  ## half an hour of work, with memory, files, threads and latency drawn; QUICK=1: 80 s
-	@$(BIN)/python -m faults --scene soak $(if $(QUICK),--quick) $(if $(SEED),--seed $(SEED))
+	@$(BIN)/python -m faults --scene soak $(if $(QUICK),--quick) $(if $(SEED),--seed $(SEED)) $(if $(RATE),--rate $(RATE))
 
 clean:  ## everything that set-up and runs made
 	rm -rf .venv .cache .ronghe .ronghe-faults third_party .mypy_cache .ruff_cache .pytest_cache .hypothesis proto/buf
