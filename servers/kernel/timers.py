@@ -60,9 +60,9 @@ class Timers:
                 await asyncio.sleep(LOOK_SECONDS)
 
     async def _fire(self) -> int:
-        if self._kernel.clock.step:
-            return 0  # nobody knows whether it is time
         rows = await self._kernel.read(self._due)
+        if self._kernel.clock.step:  # perhaps since they were read
+            return 0  # nobody knows whether it is time
         there = {_due(row) for row in rows}
         self._fired = {due: delay for due, delay in self._fired.items() if due in there}
         now = self._kernel.clock.now()
