@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from collections import defaultdict
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -31,8 +32,9 @@ def mixed(name: str) -> Injection:
 
     async def inject(stage: Stage) -> None:
         await _upgrade(stage, name, 1)
-        newest = _newest_case(stage, name)
-        await until(lambda: _both_work(stage, name, newest), SECONDS, f"two versions of {name} work on new cases")
+        newest, worked_on = _newest_case(stage, name), defaultdict[int, set[str]](set)
+        both_work = partial(_both_work, stage, name, newest, worked_on)
+        await until(both_work, SECONDS, f"two versions of {name} work on new cases")
         if name in SAID:
             await _said(stage, name)
 
@@ -88,14 +90,19 @@ def _newest_case(stage: Stage, name: str) -> str:
     return str(row[0]) if row else ""
 
 
-def _both_work(stage: Stage, name: str, newest: str) -> bool:
-    """Whether each version has worked on enough cases that came after this one."""
+def _both_work(stage: Stage, name: str, newest: str, worked_on: defaultdict[int, set[str]]) -> bool:
+    """Whether each version has worked on enough cases that came after this one.
+
+    `worked_on` has them by version, and gets more: a case shows only who has worked on it last.
+    """
     with _mesh(stage).postgresql.connect(f"ronghe_{name}") as connection:
         rows = connection.execute(
-            f"SELECT count(*) FROM stream_{STREAMS[name]} WHERE case_id > %s GROUP BY fold_version",  # noqa: S608 - ours
+            f"SELECT fold_version, case_id FROM stream_{STREAMS[name]} WHERE case_id > %s",  # noqa: S608 - ours
             (newest,),
         ).fetchall()
-    return len(rows) > 1 and all(count >= ENOUGH for (count,) in rows)
+    for version, case_id in rows:
+        worked_on[version].add(case_id)
+    return len(worked_on) > 1 and all(len(cases) >= ENOUGH for cases in worked_on.values())
 
 
 async def _said(stage: Stage, name: str) -> None:
