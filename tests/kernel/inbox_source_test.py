@@ -19,6 +19,7 @@ from clients.identity import Identity
 from clients.subsystem import SubsystemClient
 from ronghe.event.v1.event_pb2 import Event, StepRecorded
 from ronghe.inbox.v1 import inbox_service_pb2 as pb
+from servers.kernel import tables
 from servers.kernel.inbox_service import InboxServicer
 from servers.kernel.kernel import Kernel
 from servers.rpc.server import serving
@@ -62,6 +63,16 @@ class Peer:
         async with SubsystemClient(f"127.0.0.1:{port}", self.authority.pki, ALL) as client:
             return len((await client.fetch_inbox(pb.FetchInboxRequest())).items)
 
+    async def has_all_back(self) -> None:
+        """Everything it gave is acknowledged."""
+        async with asyncio.timeout(60):
+            while await self._unacknowledged():  # noqa: ASYNC110 - it is looked at from outside
+                await asyncio.sleep(0.01)
+
+    async def _unacknowledged(self) -> int:
+        given = [row for row in await rows(self.kernel, tables.inbox) if row.receiver == str(ALL)]
+        return sum(row.acknowledged_at is None for row in given)
+
     async def has_given(self, count: int) -> None:
         await until(lambda: len(self.here.rows) >= count, f"{count} taken in", 20)
 
@@ -90,7 +101,8 @@ async def test_what_a_peer_has_for_us_arrives_as_it_was_written_and_is_acknowled
     async with peer.serving() as port:
         async with peer.pulled(port) as source:
             await peer.has_given(50)
-            await until(lambda: source.state.last_sequence == 50, "the last one is acknowledged")
+            await peer.has_all_back()
+            assert source.state.last_sequence == 50
             assert source.state.connected
         assert await peer.waiting(port) == 0
     await peer.assert_all_arrived_once_and_in_order()
