@@ -139,5 +139,6 @@ class Stream(Protocol[S]):
         """Whose inboxes get a record that this stream has taken in, own or foreign: "<kind>/<id>"."""
 
 
-def _undecided(command: Message) -> NotImplementedError:
-    return NotImplementedError(f"no stream of this kind decides {command.DESCRIPTOR.full_name}")
+def _undecided(command: Message) -> TypeError:
+    """A bug of rules: they name a command among theirs, and do not say what follows from it."""
+    return TypeError(f"{command.DESCRIPTOR.full_name} is among the commands of rules that do not decide it")
