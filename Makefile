@@ -37,7 +37,7 @@ bench: setup  ## completed cases a second by bulk streams, then by calls, with a
 	@$(BIN)/python -m benchmarks.cases --bulk --at-once 2000
 	@$(BIN)/python -m benchmarks.cases --at-once 1000
 
-faults: setup  ## everything that must be survived, judged by an independent checker; QUICK=1: one mesh, in under 3 minutes
+faults: setup  ## everything that must be survived, judged by an independent checker; QUICK=1: one mesh, in about 3 minutes
 	@$(BIN)/python -m faults $(if $(QUICK),--quick) $(if $(SEED),--seed $(SEED)) $(if $(RATE),--rate $(RATE))
 
 fuzz: setup  ## a million hostile requests over every RPC; QUICK=1: 20,000
