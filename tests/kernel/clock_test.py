@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -115,6 +116,25 @@ async def test_timers_fire_again_when_the_clock_has_come_back(start: Start) -> N
         assert "Closed" not in await types(kernel)
         machine.is_stepped(HOUR)
         await closed(kernel)
+
+
+async def test_a_step_while_the_due_timers_are_read_holds_them(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine, case = Machine(), new_case()
+    async with start(clock=machine) as kernel:
+        await execute(kernel, timed(case, BEFORE + MINUTE))
+        read: Any = kernel.read
+
+        async def stepped_meanwhile(work: Any) -> Any:
+            found = await read(work)
+            if getattr(work, "__name__", "") == "_due" and found and not kernel.clock.step:
+                machine.is_stepped(HOUR)
+            return found
+
+        monkeypatch.setattr(kernel, "read", stepped_meanwhile)
+        machine.passes(2 * MINUTE)
+        await until(lambda: bool(kernel.clock.step))
+        await looked(kernel)
+        assert "Closed" not in await types(kernel)
 
 
 async def test_a_step_is_known_after_a_restart_too(start: Start) -> None:
