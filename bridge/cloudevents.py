@@ -1,6 +1,6 @@
 """A record as a Kafka message: CloudEvents 1.0, Kafka protocol binding, binary content mode."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from google.protobuf.message import DecodeError
@@ -9,10 +9,11 @@ from bridge.ports import Arrived, Undecodable
 from bridge.record import Arrival, Record, canonical, parse_fact
 from clients.telemetry import SpanContext, format_traceparent, hop_span_id, trace_id
 
-Headers = Sequence[tuple[str, bytes]]
+Headers = Mapping[str, bytes]
+"""Where a message has a header twice, the last one."""
 SPECVERSION = "1.0"
 CONTENT_TYPE = "application/protobuf"
-ALWAYS = (("content-type", CONTENT_TYPE.encode()), ("ce_specversion", SPECVERSION.encode()))
+ALWAYS = {"content-type": CONTENT_TYPE.encode(), "ce_specversion": SPECVERSION.encode()}
 REQUIRED = ("ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time", "ce_subject", "ce_streamversion")
 TOPIC_ID = "topic-id"
 MOST_VERSION = 2**63 - 1
@@ -27,26 +28,26 @@ class Malformed(ValueError):
 UNREADABLE = (ValueError, OverflowError, DecodeError)
 
 
-def headers_of(record: Record) -> list[tuple[str, str | bytes | None]]:
+def headers_of(record: Record) -> dict[str, bytes]:
     """The headers of a record's message; its key is the case id, its value the body."""
-    headers: list[tuple[str, str | bytes | None]] = [
-        *ALWAYS,
-        ("ce_id", record.event_id.encode()),
-        ("ce_source", record.origin.encode()),
-        ("ce_type", record.type.encode()),
-        ("ce_time", record.recorded_at.isoformat(timespec="microseconds").replace("+00:00", "Z").encode()),
-        ("ce_subject", record.stream.encode()),
-        ("ce_streamversion", b"%d" % record.version),
-        ("ce_causes", ",".join(record.causes).encode()),
-    ]
+    headers = {
+        **ALWAYS,
+        "ce_id": record.event_id.encode(),
+        "ce_source": record.origin.encode(),
+        "ce_type": record.type.encode(),
+        "ce_time": record.recorded_at.isoformat(timespec="microseconds").replace("+00:00", "Z").encode(),
+        "ce_subject": record.stream.encode(),
+        "ce_streamversion": b"%d" % record.version,
+        "ce_causes": ",".join(record.causes).encode(),
+    }
     if record.is_of_case:
-        headers.append(("traceparent", format_traceparent(send_span(record)).encode()))
+        headers["traceparent"] = format_traceparent(send_span(record)).encode()
     return headers
 
 
-def of_topic(topic_id: str) -> tuple[str, bytes]:
+def of_topic(topic_id: str) -> dict[str, bytes]:
     """The header that says for which topic a message is meant: one that is made anew has another id."""
-    return TOPIC_ID, topic_id.encode()
+    return {TOPIC_ID: topic_id.encode()}
 
 
 def is_meant_for(topic_id: str, headers: Headers) -> bool:
@@ -79,18 +80,15 @@ def id_of(headers: Headers) -> str:
 
 
 def _text(headers: Headers, name: str) -> str:
-    for found, value in headers:
-        if found == name:
-            return value.decode("utf-8", "replace")
-    return ""
+    return headers.get(name, b"").decode("utf-8", "replace")
 
 
 def decode(source: str, key: bytes | None, value: bytes | None, headers: Headers) -> Arrived | Undecodable:
     """The record of a message, or what could not be read as one."""
     try:
-        return Arrived(_record(key, value, {name: text.decode() for name, text in headers}), source)
+        return Arrived(_record(key, value, {name: text.decode() for name, text in headers.items()}), source)
     except UNREADABLE as error:
-        return Undecodable(source, readable_case(key or b""), list(headers), value or b"", problem_of(error))
+        return Undecodable(source, readable_case(key or b""), headers, value or b"", problem_of(error))
 
 
 def problem_of(error: Exception) -> str:

@@ -117,7 +117,7 @@ def decode(event: Event, source: str) -> Arrived | Undecodable:
             "ce_streamversion": str(event.version),
             "ce_causes": ",".join(event.causes),
         }
-        headers = [(key, text.encode()) for key, text in fields.items()]
+        headers = {key: text.encode() for key, text in fields.items()}
         return Undecodable(source, readable_case(event.case_id.encode()), headers, event.fact.value, problem_of(error))
 
 

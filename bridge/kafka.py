@@ -178,7 +178,7 @@ class Outgoing:
 
     key: bytes
     value: bytes
-    headers: list[tuple[str, str | bytes | None]]
+    headers: dict[str, str | bytes | None]
 
 
 class _Batch:
@@ -235,7 +235,7 @@ class Incoming:
     offset: int
     key: bytes | None
     value: bytes | None
-    headers: Sequence[tuple[str, bytes]]
+    headers: Mapping[str, bytes]
 
 
 class Subscriber:
@@ -396,7 +396,7 @@ def _incoming(message: Message) -> Incoming:
     error = raw.error()
     if error is not None:
         raise KafkaUnavailable(error.str())
-    headers = [(name, value or b"") for name, value in raw.headers() or ()]
+    headers = {name: value or b"" for name, value in raw.headers() or ()}
     return Incoming(raw.partition(), raw.offset(), raw.key(), raw.value(), headers)
 
 

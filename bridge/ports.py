@@ -47,7 +47,7 @@ class Undecodable:
     source: str
     case_id: str
     """Empty where it could not be read."""
-    headers: Sequence[tuple[str, bytes]]
+    headers: Mapping[str, bytes]
     value: bytes
     error: str
     """What is wrong with it, without its contents."""

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -68,7 +68,7 @@ def to_row(item: Arrived | Undecodable, problem: str) -> dict[str, Any]:
 
 def from_row(row: Row[Any]) -> Arrived | Undecodable:
     """What was set aside, read anew: this version may know more than the one that set it aside."""
-    headers = [(name, text.encode()) for name, text in json.loads(row.headers).items()]
+    headers = {name: text.encode() for name, text in json.loads(row.headers).items()}
     # A message without a value was set aside with an empty one; a fact's bytes are never empty.
     found = decode(row.source, row.case_id.encode(), row.body or None, headers)
     if isinstance(found, Arrived) and row.source.startswith("inbox/"):
@@ -76,8 +76,8 @@ def from_row(row: Row[Any]) -> Arrived | Undecodable:
     return found
 
 
-def _headers(pairs: Sequence[tuple[str, Any]]) -> dict[str, str]:
-    return {name: value.decode("utf-8", "backslashreplace") for name, value in pairs if value is not None}
+def _headers(found: Mapping[str, bytes]) -> dict[str, str]:
+    return {name: value.decode("utf-8", "backslashreplace") for name, value in found.items()}
 
 
 def _storable(text: str) -> str:

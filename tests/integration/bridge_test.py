@@ -159,7 +159,7 @@ def story(cases: int, facts: int) -> list[Record]:
 
 
 def message_of(record: Record, **headers: bytes) -> Outgoing:
-    return Outgoing(record.case_id.encode(), record.body, list((dict(headers_of(record)) | headers).items()))
+    return Outgoing(record.case_id.encode(), record.body, {**headers_of(record), **headers})
 
 
 def copied(access: KafkaAccess, folder: Path) -> KafkaAccess:
@@ -320,7 +320,7 @@ async def test_what_cannot_be_decoded_is_handed_over_with_its_place_and_stops_no
     topic_id = channel.admin.topic_id(channel.settings.topic)
     assert found.source == f"kafka/{channel.settings.topic}/{topic_id}/{place.partition}/{place.offset}"
     assert (found.case_id, found.value) == (bad.case_id, bad.body)
-    assert dict(found.headers)["ce_time"] == b"yesterday"
+    assert found.headers["ce_time"] == b"yesterday"
     assert [record.event_id for record in channel.there.rows] == [good.event_id]
 
 
@@ -560,7 +560,7 @@ async def test_what_was_on_its_way_while_the_topic_was_made_anew_is_taken_in_in_
         await channel.has_published(1)
     before = channel.admin.topic_id(channel.settings.topic)
     await remake(channel)
-    await channel.publish(message_of(second, **dict([of_topic(before)])))
+    await channel.publish(message_of(second, **of_topic(before)))
     channel.here.append(second)
     async with at_work(channel.consumer().run()):
         await asyncio.sleep(2 * channel.settings.check_seconds)  # it could take in what is there

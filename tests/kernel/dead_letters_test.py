@@ -1,6 +1,6 @@
 """Parked cases: what is set aside, what waits behind it, and how an operator lets it go on."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -82,8 +82,8 @@ async def steps(kernel: Kernel, case_id: str) -> list[str]:
     return [event.StepRecorded.FromString(row.body).step.name for row in found]
 
 
-def without(headers: Sequence[tuple[str, Any]], name: str) -> list[tuple[str, Any]]:
-    return [(each, value) for each, value in headers if each != name]
+def without(headers: Mapping[str, bytes], name: str) -> dict[str, bytes]:
+    return {each: value for each, value in headers.items() if each != name}
 
 
 # --- what is set aside ---
@@ -138,7 +138,7 @@ async def test_a_record_without_a_readable_case_stops_nobody_and_can_only_be_dis
 async def test_headers_that_no_database_can_store_are_set_aside_too(kernel: Kernel, operator: OperationsClient) -> None:
     case = new_case()
     record = foreign(case)
-    hostile = [*without(headers_of(record), "ce_source"), ("ce_source", b"intake\0-01"), ("x", b"\xff\0")]
+    hostile = {**headers_of(record), "ce_source": b"intake\0-01", "x": b"\xff\0"}
     await kernel.absorb([message(record, 0, headers=hostile), message(foreign(new_case()), 1)], [])
     (letter,) = await waiting(operator)
     assert letter.problem in ("a header holds a NUL character", "UnicodeDecodeError while it was decoded")
@@ -239,7 +239,7 @@ async def test_what_could_not_be_decoded_is_read_anew(
     case = new_case()
     record = foreign(case, said("hard to read"))
     monkeypatch.setattr("bridge.cloudevents.SPECVERSION", "2.0")  # a version of ours that asked for too much
-    unread = [message(record, 0, headers=[*without(headers_of(record), "ce_specversion"), ("ce_specversion", b"1.0")])]
+    unread = [message(record, 0, headers={**without(headers_of(record), "ce_specversion"), "ce_specversion": b"1.0"})]
     monkeypatch.undo()
     await kernel.absorb(unread, [])
     (letter,) = await waiting(operator)
@@ -281,7 +281,7 @@ async def test_what_came_another_way_meanwhile_is_passed_over(
     case = new_case()
     record = foreign(case, said("once"))
     await absorb(kernel, record)
-    broken = Undecodable("kafka/t/0/5", case, [(n, v) for n, v in headers_of(record) if isinstance(v, bytes)],
+    broken = Undecodable("kafka/t/0/5", case, headers_of(record),
                          record.body, "a mistake of ours")  # fmt: skip
     await kernel.absorb([broken], [])
     (letter,) = await waiting(operator)

@@ -181,7 +181,7 @@ def test_an_item_that_is_no_record_is_handed_over_and_stops_only_its_case() -> N
     assert isinstance(found, Undecodable)
     assert (found.source, found.case_id, found.value) == ("inbox/intake-01/1/7", event.case_id, b"\xff secret")
     assert found.error == "DecodeError while it was decoded"
-    assert dict(found.headers)["ce_id"] == event.id.encode()
+    assert found.headers["ce_id"] == event.id.encode()
 
 
 @pytest.mark.parametrize("changes", [{"id": "seventeen"}, {"causes": ["eleven"]}, {"case_id": "none"}])

@@ -217,7 +217,7 @@ async def test_a_record_that_the_database_cannot_store_stops_nobody_and_is_no_ou
 
 
 async def test_what_is_no_record_is_set_aside_whatever_is_in_its_envelope(kernel: Kernel) -> None:
-    headers = [("ce_id", b"\0a"), ("ce_source", b"b\0"), ("ce_type", b"\xff\0"), ("\0", b"\0")]
+    headers = {"ce_id": b"\0a", "ce_source": b"b\0", "ce_type": b"\xff\0", "\0": b"\0"}
     await kernel.absorb([Undecodable("kafka/t/0/1", "c\0", headers, b"\0", "it holds a \0")], [])
     (letter,) = await rows(kernel, tables.dead_letter)
     assert (letter.case_id, letter.event_id, letter.origin) == ("c", "a", "b")

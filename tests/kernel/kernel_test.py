@@ -185,7 +185,7 @@ async def test_a_later_record_of_a_parked_case_waits_behind_it(kernel: Kernel) -
 
 
 async def test_what_cannot_be_decoded_is_set_aside_and_the_cursor_moves(kernel: Kernel) -> None:
-    item = Undecodable("kafka/t/0/7", "", [("ce_id", b"\xff")], b"\xff\xff", "no case id")
+    item = Undecodable("kafka/t/0/7", "", {"ce_id": b"\xff"}, b"\xff\xff", "no case id")
     await kernel.absorb([item], [])
     (row,) = await rows(kernel, tables.dead_letter)
     assert (row.source, row.problem, row.body) == ("kafka/t/0/7", "no case id", b"\xff\xff")
