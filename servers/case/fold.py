@@ -7,7 +7,7 @@ facts add supplements and a withdrawal's request, the lead's facts set everythin
 it comes second everywhere.
 """
 
-from typing import assert_never
+from typing import assert_never, get_args
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -34,29 +34,27 @@ SaidByLead = (
 CaseFact = SaidByIntake | SaidByLead | AskedByLead | FedBack
 Reaction = event.SupplementReceived | event.SupplementLate | event.Withdrawn | event.WithdrawalDeclined
 """What the applicant's acts lead to: acts of a server, not of a person."""
+_ACTS_OF_SERVERS = frozenset(get_args(Reaction | FedBack | event.AnswerLate))
 
 
 def fold(case: pb.Case, record: Record, version: int) -> None:
     """Take one record into the case; `version` counts the records taken in. A fact not known here only counts."""
     case.version = version
     fact = record.fact
-    if isinstance(fact, AskedByLead | FedBack):
-        standing.fold(case.collaborations, fact)
-    elif isinstance(fact, SaidByIntake | SaidByLead):
-        _apply(case, fact)
-    if isinstance(fact, CaseFact) and is_act(fact):
-        _note_act(case, fact.occurred_at)
+    if isinstance(fact, CaseFact):
+        if isinstance(fact, AskedByLead | FedBack):
+            standing.fold(case.collaborations, fact)
+        else:
+            _apply(case, fact)
+        if is_act(fact):
+            _note_act(case, fact.occurred_at)
 
 
 def is_act(fact: CaseFact) -> bool:
     """Whether a person did it to this case, at a legal time of his own."""
-    match fact:
-        case event.CollaborationRecallRequested():
-            return fact.HasField("officer")
-        case event.AnswerLate():
-            return False
-        case _:
-            return not isinstance(fact, Reaction | FedBack)
+    if isinstance(fact, event.CollaborationRecallRequested):
+        return fact.HasField("officer")
+    return type(fact) not in _ACTS_OF_SERVERS
 
 
 def _apply(case: pb.Case, fact: SaidByIntake | SaidByLead) -> None:  # noqa: C901 - one arm a fact
