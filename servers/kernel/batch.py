@@ -10,46 +10,24 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from google.protobuf.message import Message
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, select
 
 from bridge.record import Arrival, Record
 from clients.identity import Identity
 from clients.telemetry import SpanContext, format_traceparent
 from ronghe.error.v1.reason_pb2 import Reason
 from servers.kernel import journal, tables
-from servers.kernel.database import Database
+from servers.kernel.database import Database, execute_each, fetch_all
 from servers.kernel.derived import request_of
 from servers.kernel.inbox import Acknowledgement, Item, Receiver, void_acknowledgements
+from servers.kernel.live import KeptStreams, LiveStream
 from servers.kernel.statements import Statements
-from servers.kernel.stream import Caused, Facts, Refused, Scope, Stream, StreamKey
+from servers.kernel.stream import Caused, Facts, Refused, Scope, StreamKey
 from servers.kernel.subsystem import Subsystem
 from servers.kernel.times import from_micros, to_micros
 
 MAX_EVENT_BYTES = 256 * 1024
 NUMBERS_OF_AN_EPOCH = 1_000_000
-
-
-@dataclass(slots=True)
-class LiveStream:
-    """A stream while a batch works on it."""
-
-    key: StreamKey
-    rules: Stream[Any]
-    state: Message
-    version: int = 0
-    last_event_id: str = ""
-    indexed: tuple[Any, ...] | None = None
-    """Values of the indexed columns; None for a new stream."""
-    timers: Mapping[str, datetime] = field(default_factory=dict)
-    figures: Mapping[str, int] = field(default_factory=dict)
-    parties: frozenset[str] = frozenset()
-    """These four as they are stored."""
-    changed: bool = False
-
-    @property
-    def last_cause(self) -> tuple[str, ...]:
-        """What a command is caused by: the last record the stream took in."""
-        return (self.last_event_id,) if self.last_event_id else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +54,7 @@ class Batch:
     epoch: int
     position: int
     hash: bytes
+    kept: KeptStreams
 
     streams: dict[str, LiveStream] = field(default_factory=dict)
     taken: list[Taken] = field(default_factory=list)
@@ -101,29 +80,35 @@ class Batch:
     # --- reading ---
 
     def load(self, keys: Iterable[StreamKey]) -> None:
-        """Load the states of these streams that are not loaded yet, one query a kind."""
+        """Load the states of these streams that are not loaded yet; those that are not kept by one query a kind."""
         wanted: dict[str, dict[str, StreamKey]] = defaultdict(dict)
         for key in keys:
-            if str(key) not in self.streams:
+            name = str(key)
+            if name in self.streams:
+                continue
+            live = self.kept.take(name)
+            if live is None:
                 wanted[key.kind][key.id] = key
+            else:
+                self.streams[name] = live
         for kind, named in wanted.items():
             rules = self.subsystem.streams[kind]
             for key in named.values():
                 self.streams[str(key)] = LiveStream(key, rules, rules.state())
-            for row in self._found(self.statements.streams[kind].load, named):
-                self._revive(self.streams[f"{kind}/{row.id}"], row)
+            for name, *row in self._found(self.statements.streams[kind].load, named):
+                self._revive(self.streams[f"{kind}/{name}"], row)
 
-    def _revive(self, live: LiveStream, row: Any) -> None:
-        if live.key.case_id != row.case_id:
-            live.key = replace(live.key, case_id=row.case_id)
-        live.version, live.last_event_id = row.version, row.last_event_id
-        live.indexed = tuple(getattr(row, name) for name in self.statements.streams[live.key.kind].indexed)
-        live.state.ParseFromString(row.snapshot)
+    def _revive(self, live: LiveStream, row: Sequence[Any]) -> None:
+        case_id, live.version, fold_version, live.last_event_id, snapshot, *indexed = row
+        if live.key.case_id != case_id:
+            live.key = replace(live.key, case_id=case_id)
+        live.indexed = tuple(indexed)
+        live.state.ParseFromString(snapshot)
         live.timers = live.rules.timers(live.state)
         live.figures = live.rules.figures(live.state)
         live.parties = frozenset(live.rules.parties(live.state))
         # What a replica of a later version has stored is taken as it is: what is not known here survives in it.
-        if row.fold_version < live.rules.fold_version:
+        if fold_version < live.rules.fold_version:
             self._fold_again(live)
 
     def _fold_again(self, live: LiveStream) -> None:
@@ -164,31 +149,32 @@ class Batch:
     def load_events(self, records: Iterable[Record]) -> None:
         """Learn which of these records the journal has already."""
         rows = self._found(self.statements.known_events, [record.event_id for record in records])
-        self.known_events.update((row.event_id, row.origin) for row in rows)
+        self.known_events.update((event_id, origin) for event_id, origin in rows)
 
     def load_parked(self, case_ids: Iterable[str]) -> None:
         """Learn what was set aside of these cases, and which of them wait."""
-        for row in self._found(self.statements.set_aside, set(case_ids)):
-            self.set_aside[row.case_id].add((row.event_id, row.origin, row.digest))
-            if row.settled_at is None:
-                self.parked_cases.add(row.case_id)
+        rows = self._found(self.statements.set_aside, set(case_ids))
+        for case_id, event_id, origin, digest, settled_at in rows:
+            self.set_aside[case_id].add((event_id, origin, digest))
+            if settled_at is None:
+                self.parked_cases.add(case_id)
 
     def load_requests(self, keys: Iterable[str]) -> None:
         """Learn which of these requests were answered before."""
         rows = self._found(self.statements.requests, list(keys))
-        self.requests.update((row.key, (row.digest, row.positions)) for row in rows)
+        self.requests.update((key, (digest, positions)) for key, digest, positions in rows)
 
     def load_receivers(self, names: Iterable[str]) -> None:
         """Learn how far these inboxes are, and which session has them."""
         wanted = set(names) - self.receivers.keys()
         self.receivers.update((name, Receiver()) for name in wanted)
-        for row in self._found(self.statements.receivers, wanted):
-            self.receivers[row.name] = Receiver(row.last_sequence, row.session, row.epoch)
+        for name, last_sequence, session, epoch in self._found(self.statements.receivers, wanted):
+            self.receivers[name] = Receiver(last_sequence, session, epoch)
 
-    def _found(self, statement: str, keys: Collection[str]) -> Sequence[Row[Any]]:
+    def _found(self, statement: str, keys: Collection[str]) -> Sequence[tuple[Any, ...]]:
         if not keys:
             return ()
-        return self.connection.exec_driver_sql(statement, {"keys": self.database.keys(keys)}).all()
+        return fetch_all(self.connection, statement, {"keys": self.database.keys(keys)})
 
     def knows(self, record: Record) -> bool:
         """Whether the journal, or this batch, has the record."""
@@ -229,7 +215,7 @@ class Batch:
         if value is None:
             # Numbers of an earlier epoch may have been given out and forgotten.
             first = (self.epoch - 1) * NUMBERS_OF_AN_EPOCH
-            value = max(first, next((row.value for row in self._found(self.statements.counters, [name])), 0))
+            value = max(first, next((given for _, given in self._found(self.statements.counters, [name])), 0))
         self.counters[name] = value + 1
         return value + 1
 
@@ -365,20 +351,20 @@ class Batch:
 
     def write(self) -> None:
         """Make everything this batch did rows of the open transaction."""
-        execute = self.connection.exec_driver_sql
         self._write_journal()
         self._write_streams()
         self._write_inboxes()
         if self.new_requests:
-            execute(self.statements.insert_request, self.new_requests)
+            execute_each(self.connection, self.statements.insert_request, self.new_requests)
         if self.relearned_requests:
-            execute(self.statements.add_to_request, self.relearned_requests)
+            execute_each(self.connection, self.statements.add_to_request, self.relearned_requests)
         if self.counters:
-            execute(self.statements.upsert_counter, [{"name": name, "value": v} for name, v in self.counters.items()])
+            counters = [{"name": name, "value": value} for name, value in self.counters.items()]
+            execute_each(self.connection, self.statements.upsert_counter, counters)
         if self.parked:
-            execute(self.statements.insert_dead_letter, self.parked)
+            execute_each(self.connection, self.statements.insert_dead_letter, self.parked)
         if self.raw_facts:
-            execute(self.statements.insert_raw_fact, self.raw_facts)
+            execute_each(self.connection, self.statements.insert_raw_fact, self.raw_facts)
 
     def _write_journal(self) -> None:
         if not self.taken:
@@ -391,10 +377,9 @@ class Batch:
             self.hash = row["hash"]
             rows.append(row)
         self.position = rows[-1]["position"]
-        self.connection.exec_driver_sql(self.statements.insert_journal, rows)
-        self.connection.exec_driver_sql(
-            self.statements.update_head, {"position": self.position, "hash": self.hash, "key_id": 1}
-        )
+        execute_each(self.connection, self.statements.insert_journal, rows)
+        head = {"position": self.position, "hash": self.hash, "key_id": 1}
+        execute_each(self.connection, self.statements.update_head, [head])
 
     def _write_streams(self) -> None:
         rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -405,8 +390,8 @@ class Batch:
             if not live.changed:
                 continue
             row, statements = _stream_row(live), self.statements.streams[live.key.kind]
-            moved = live.indexed != tuple(row[name] for name in statements.indexed)
-            rows[statements.upsert if moved else statements.update].append(row)
+            indexed = tuple(row[name] for name in statements.indexed)
+            rows[statements.upsert if live.indexed != indexed else statements.update].append(row)
             wanted = dict(live.rules.timers(live.state))
             set_timers += [
                 {"stream": name, "name": timer, "case_id": live.key.case_id, "due_at": to_micros(due)}
@@ -414,40 +399,45 @@ class Batch:
                 if live.timers.get(timer) != due
             ]
             cleared += [{"key_stream": name, "key_name": timer} for timer in live.timers.keys() - wanted.keys()]
+            live.indexed, live.timers = indexed, wanted
         for statement, stream_rows in rows.items():
-            self.connection.exec_driver_sql(statement, stream_rows)
+            execute_each(self.connection, statement, stream_rows)
         self._write_parties()
         self._add_figures()
         if set_timers:
-            self.connection.exec_driver_sql(self.statements.upsert_timer, set_timers)
+            execute_each(self.connection, self.statements.upsert_timer, set_timers)
         if cleared:
-            self.connection.exec_driver_sql(self.statements.delete_timer, cleared)
+            execute_each(self.connection, self.statements.delete_timer, cleared)
+        for live in self.streams.values():
+            live.changed = False
 
     def _write_parties(self) -> None:
-        rows = [
-            {"kind": live.key.kind, "party": party, "id": live.key.id}
-            for live in self.streams.values()
-            if live.changed
-            for party in sorted(live.rules.parties(live.state) - live.parties)
-        ]
+        rows: list[dict[str, str]] = []
+        for live in self.streams.values():
+            if live.changed:
+                parties = frozenset(live.rules.parties(live.state))
+                new = sorted(parties - live.parties)
+                rows += [{"kind": live.key.kind, "party": party, "id": live.key.id} for party in new]
+                live.parties = parties
         if rows:
-            self.connection.exec_driver_sql(self.statements.insert_party, rows)
+            execute_each(self.connection, self.statements.insert_party, rows)
 
     def _add_figures(self) -> None:
         """The counters of the figures that the streams add to, as they are now."""
         difference: Counter[str] = Counter()
         for live in self.streams.values():
             if live.changed:
-                difference.update(live.rules.figures(live.state))
+                figures = live.rules.figures(live.state)
+                difference.update(figures)
                 difference.subtract(live.figures)
+                live.figures = figures
         changed = {name: number for name, number in difference.items() if number}
         if not changed:
             return
-        stored = {row.name: row.value for row in self._found(self.statements.counters, changed)}
+        stored = dict(self._found(self.statements.counters, changed))
         self.counters |= {name: stored.get(name, 0) + number for name, number in changed.items()}
 
     def _write_inboxes(self) -> None:
-        execute = self.connection.exec_driver_sql
         if self.deliveries:
             self._deliver()
         receivers = [
@@ -461,11 +451,11 @@ class Batch:
             if receiver.changed
         ]
         if receivers:
-            execute(self.statements.upsert_receiver, receivers)
+            execute_each(self.connection, self.statements.upsert_receiver, receivers)
         if self.acknowledged:
-            execute(self.statements.acknowledge, self.acknowledged)
+            execute_each(self.connection, self.statements.acknowledge, self.acknowledged)
         if self.put_off:
-            execute(self.statements.put_off, self.put_off)
+            execute_each(self.connection, self.statements.put_off, self.put_off)
 
     def _deliver(self) -> None:
         self.load_receivers(self.deliveries)
@@ -483,7 +473,7 @@ class Batch:
             for name, items in self.delivered.items()
             for item in items
         ]  # fmt: skip
-        self.connection.exec_driver_sql(self.statements.insert_inbox, rows)
+        execute_each(self.connection, self.statements.insert_inbox, rows)
 
 
 def ids_after(cause: str, name: str = "") -> Callable[[], str]:

@@ -11,7 +11,7 @@ import structlog
 LOOK_SECONDS = 1.0
 BUSY_SECONDS = 5.0
 # 64 MB. A log that is never idle is never begun anew by itself: beyond this the writer is held for a moment.
-LONGEST_PAGES = 16_000
+LONGEST_PAGES = 8_000
 
 log = structlog.get_logger()
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, select, update
-from sqlalchemy.exc import DBAPIError
 
 from bridge.ports import Arrived, Undecodable
 from clients.redaction import redacted
@@ -15,6 +14,7 @@ from ronghe.error.v1.reason_pb2 import Reason
 from ronghe.operations.v1 import operations_service_pb2 as pb
 from servers.kernel import tables
 from servers.kernel.batch import Batch
+from servers.kernel.database import DATABASE_ERRORS
 from servers.kernel.late import JOURNAL, meet
 from servers.kernel.parking import Impossible, from_row, problem_of, raise_objection
 from servers.kernel.stream import Refused
@@ -164,7 +164,7 @@ def _again(batch: Batch, row: Row[Any]) -> bool:
     """Take one in that was set aside; False where it is here already, or concerns nobody here any more."""
     try:
         return _late(batch, row) if row.source.startswith(JOURNAL) else _anew(batch, row)
-    except DBAPIError:
+    except DATABASE_ERRORS:
         raise
     except Exception as error:
         raise _failed(row.id, problem_of(error)) from error

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, delete, select
 
 from bridge.ports import Checkpoint, Published
 from servers.kernel import tables
+from servers.kernel.database import execute_each
 from servers.kernel.statements import Statements
 
 RELAY = "relay"
@@ -57,4 +58,4 @@ def rewind(connection: Connection, statements: Statements, to: Published) -> boo
 
 
 def _store(connection: Connection, statements: Statements, value: Published) -> None:
-    connection.exec_driver_sql(statements.upsert_cursor, [{"name": RELAY, "value": json.dumps(asdict(value))}])
+    execute_each(connection, statements.upsert_cursor, [{"name": RELAY, "value": json.dumps(asdict(value))}])

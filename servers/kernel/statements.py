@@ -8,7 +8,7 @@ from servers.kernel.subsystem import Subsystem
 
 
 class Statements:
-    """Texts with named parameters, for `exec_driver_sql`: writes with a list of rows, reads mostly with `keys`."""
+    """Texts with named parameters, for the driver: writes with a list of rows, reads mostly with `keys`."""
 
     def __init__(self, database: Database, subsystem: Subsystem) -> None:
         self.lock_head = database.render(select(tables.journal_head).with_for_update())
@@ -58,6 +58,7 @@ class StreamStatements:
     def __init__(self, database: Database, table: Table) -> None:
         self.indexed = sorted({column.name for index in table.indexes for column in index.columns})
         others = [column.name for column in table.columns if not column.primary_key and column.name not in self.indexed]
-        self.load = database.found(table, "id", *others, *self.indexed)
+        stored = ("case_id", "version", "fold_version", "last_event_id", "snapshot")
+        self.load = database.found(table, "id", *stored, *self.indexed)
         self.upsert = database.upsert(table)
         self.update = database.update(table, *others)

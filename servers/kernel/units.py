@@ -19,9 +19,11 @@ from clients.identity import Identity
 from clients.telemetry import SpanContext
 from ronghe.error.v1.reason_pb2 import Reason
 from servers.kernel import journal, tables
-from servers.kernel.batch import Batch, LiveStream
+from servers.kernel.batch import Batch
+from servers.kernel.database import execute_each
 from servers.kernel.derived import event_at, first_event
 from servers.kernel.inbox import Acknowledgement
+from servers.kernel.live import LiveStream
 from servers.kernel.parking import objection, problem_of, to_row
 from servers.kernel.statements import Statements
 from servers.kernel.stream import Facts, Refused, Scope, StreamKey
@@ -184,7 +186,7 @@ class MoveCursors:
         """Store them in an open transaction."""
         rows = [{"name": cursor.name, "value": json.dumps(cursor.value)} for cursor in self.cursors]
         if rows:
-            connection.exec_driver_sql(statements.upsert_cursor, rows)
+            execute_each(connection, statements.upsert_cursor, rows)
 
     def fail(self, batch: Batch, error: Exception) -> object:
         """Whoever handed the records over tries again."""

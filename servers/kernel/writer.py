@@ -19,9 +19,10 @@ from bridge.record import Record
 from clients.faults import fault
 from ronghe.error.v1.reason_pb2 import Reason
 from servers.kernel.batch import Batch, Taken
-from servers.kernel.database import Database, is_outage
+from servers.kernel.database import Database, fetch_all, is_outage
 from servers.kernel.epochs import EpochEnded
 from servers.kernel.inbox import Item
+from servers.kernel.live import KeptStreams
 from servers.kernel.statements import Statements
 from servers.kernel.stream import Refused, StreamKey
 from servers.kernel.subsystem import Subsystem
@@ -104,6 +105,8 @@ class Writer:
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._pacer = Pacer()
+        # Other replicas write to PostgreSQL; nobody else writes to an SQLite database.
+        self._kept = KeptStreams() if database.is_sqlite else KeptStreams(most=0)
         self._last = JournalTime(0, EPOCH)
         self.originals: Mapping[str, Record] = {}
         """See Batch."""
@@ -192,14 +195,15 @@ class Writer:
             batch.write()
             crash_point("before-commit")
         crash_point("after-commit")
+        self._kept.keep(batch.streams, batch.hash)
         if batch.taken:
             self._last = JournalTime(batch.position, batch.recorded_at)
         return results, self._committed(batch, sum(map(len, works)))
 
     def _open(self, connection: Connection) -> Batch:
-        head = connection.exec_driver_sql(self.statements.lock_head).one()
-        if head.epoch != self._epoch:
-            raise EpochEnded(self._epoch, head.epoch)
+        ((_, epoch, position, last_hash),) = fetch_all(connection, self.statements.lock_head)
+        if epoch != self._epoch:
+            raise EpochEnded(self._epoch, epoch)
         now = self._clock.now()
         return Batch(
             connection=connection,
@@ -207,18 +211,19 @@ class Writer:
             statements=self.statements,
             subsystem=self._subsystem,
             now=now,
-            recorded_at=max(now, self._taken_at(connection, head.position)),
-            epoch=head.epoch,
-            position=head.position,
-            hash=head.hash,
+            recorded_at=max(now, self._taken_at(connection, position)),
+            epoch=epoch,
+            position=position,
+            hash=last_hash,
+            kept=self._kept.as_of(last_hash),
             originals=self.originals,
         )
 
     def _taken_at(self, connection: Connection, position: int) -> datetime:
         """When the journal's last row was taken in: times do not go back there, whatever becomes of the clock."""
         if self._last.position != position:
-            taken_at = connection.exec_driver_sql(self.statements.taken_at, {"position": position}).scalar()
-            self._last = JournalTime(position, from_micros(taken_at or 0))
+            rows = fetch_all(connection, self.statements.taken_at, {"position": position})
+            self._last = JournalTime(position, from_micros(rows[0][0] if rows else 0))
         return self._last.taken_at
 
     def _prefetch(self, batch: Batch, units: Sequence[Unit]) -> None:

@@ -142,13 +142,29 @@ async def test_a_command_that_fails_wherever_it_does_is_answered_and_all_else_go
         assert len(await rows(kernel)) == 4
 
 
-async def test_a_state_that_can_no_longer_be_read_stops_only_its_own_case(kernel: Kernel) -> None:
+async def test_a_state_that_can_no_longer_be_read_stops_only_its_own_case(start: Start) -> None:
     sick, well = new_case(), new_case()
-    await execute(kernel, step(sick))
-    await kernel.write(lambda c: c.execute(Counter.table.update().values(snapshot=b"\xff")))
-    await absorb(kernel, foreign(well), foreign(sick), foreign(well))
-    assert [letter.case_id for letter in await rows(kernel, tables.dead_letter)] == [sick]
-    assert len([row for row in await rows(kernel) if row.case_id == well]) == 4
+    async with start() as kernel:
+        await execute(kernel, step(sick))
+        await kernel.write(lambda c: c.execute(Counter.table.update().values(snapshot=b"\xff")))
+    async with start() as kernel:
+        await absorb(kernel, foreign(well), foreign(sick), foreign(well))
+        assert [letter.case_id for letter in await rows(kernel, tables.dead_letter)] == [sick]
+        assert len([row for row in await rows(kernel) if row.case_id == well]) == 4
+
+
+async def test_what_a_failed_record_did_to_a_state_is_gone_when_its_case_goes_on(kernel: Kernel) -> None:
+    case_id = new_case()
+    poison = event.WithdrawalRequested(occurred_at=Timestamp(seconds=1), reason="poison")
+    await execute(kernel, step(case_id))
+    async with one_batch(kernel):
+        stepping = asyncio.create_task(execute(kernel, step(case_id, "thrice")))
+        absorbing = asyncio.create_task(absorb(kernel, foreign(case_id, poison)))
+    assert (await stepping).version == 4
+    await absorbing
+    assert (await execute(kernel, step(case_id))).version == 5
+    (stored,) = await rows(kernel, Counter.table)
+    assert (stored.version, stored.taken) == (5, 5)
 
 
 async def test_a_redrive_that_fails_in_the_writing_leaves_everything_as_it_was(start: Start) -> None:
