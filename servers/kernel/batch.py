@@ -58,6 +58,8 @@ class Batch:
 
     streams: dict[str, LiveStream] = field(default_factory=dict)
     taken: list[Taken] = field(default_factory=list)
+    effects: int = 0
+    """Rows that were taken and states that took something in: what fails after one of them must be undone."""
     known_events: set[tuple[str, str]] = field(default_factory=set)
     parked_cases: set[str] = field(default_factory=set)
     set_aside: dict[str, set[tuple[str, str, bytes]]] = field(default_factory=lambda: defaultdict(set))
@@ -321,9 +323,11 @@ class Batch:
 
     def _take(self, record: Record, call: SpanContext | None, started_at: int) -> None:
         self.taken.append(Taken(record, call, started_at))
+        self.effects += 1
         self.known_events.add((record.event_id, record.origin))
 
     def _evolve(self, live: LiveStream, record: Record) -> None:
+        self.effects += 1
         live.version += 1
         live.last_event_id = record.event_id
         live.changed = True

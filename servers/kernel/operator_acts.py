@@ -64,12 +64,12 @@ class Act:
         raise told from error
 
     def _done(self, batch: Batch) -> Message:
-        taken = len(batch.taken)
+        before = batch.effects
         try:
             check_occurred_at(self.command.occurred_at, Timestamp(), self.latest(batch))
             response = self.do(batch, self.command)
         except Refused as refused:
-            if len(batch.taken) == taken:
+            if batch.effects == before:
                 self._write_down(batch, refusal=_refusal(refused))
             raise
         self._write_down(batch, key=self.key, response=response.SerializeToString())

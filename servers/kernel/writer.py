@@ -312,12 +312,12 @@ def _outcome(units: Sequence[Unit], batch: Batch, failed: Failed) -> object:
 
 
 def _apply(unit: Unit, batch: Batch) -> object:
-    before = len(batch.taken)
+    before = batch.effects
     try:
         return unit.apply(batch)
     except Refused as refusal:
         # Nobody waits for a refusal of a record.
-        if len(batch.taken) != before or isinstance(unit, Absorb):
+        if batch.effects != before or isinstance(unit, Absorb):
             raise UnitFailed(unit, refusal) from refusal
         raise
     except Exception as error:

@@ -465,14 +465,14 @@ async def test_every_act_is_kept_with_who_did_it_and_why_the_refused_ones_too(
 # --- facts whose type was not known ---
 
 
-def hidden(monkeypatch: pytest.MonkeyPatch, type_name: str) -> None:
-    """As in a version that does not have the type in its pool."""
+def hidden(monkeypatch: pytest.MonkeyPatch, *type_names: str) -> None:
+    """As in a version that does not have the types in its pool."""
     from bridge import record
 
     known = record.fact_class
 
     def fact_class(name: str) -> Any:
-        return None if name == type_name else known(name)
+        return None if name in type_names else known(name)
 
     monkeypatch.setattr("bridge.record.fact_class", fact_class)
     monkeypatch.setattr("servers.kernel.late.fact_class", fact_class)
@@ -579,3 +579,28 @@ async def test_a_late_fact_that_cannot_be_taken_in_is_set_aside_and_redriven(
         await discard(operator, letters[1])
     async with start() as kernel:
         assert [row for row in await rows(kernel, tables.dead_letter) if row.settled_at is None] == []
+
+
+async def test_a_redrive_that_fails_behind_a_late_fact_leaves_no_state_changed(
+    start: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    sick, reacts = new_case(), Counter.react
+    with monkeypatch.context() as older:
+        hidden(older, CORRECTION, event.WithdrawalRequested.DESCRIPTOR.full_name)
+        async with start() as kernel:
+            await kernel.absorb([message(correction(sick), 0), message(poison(sick), 1)], [])
+    monkeypatch.setattr(Counter, "react", lambda *_: 1 // 0)
+    async with (
+        start() as kernel,
+        door(kernel, tmp_path / "pki") as front,
+        front.open() as operator,
+    ):
+        letters = await waiting(operator)
+        assert [letter.source for letter in letters] == ["journal/1", "journal/2"]
+        monkeypatch.setattr(Counter, "react", reacts)
+        with pytest.raises(Refused, match="REDRIVE_FAILED"):
+            await redrive(operator, letters[0])
+        assert await rows(kernel, Counter.table) == []
+        monkeypatch.setattr(Counter, "react", lambda *_: [])
+        assert (await redrive(operator, letters[0])).taken_in == 2
+        assert [row.version for row in await rows(kernel, Counter.table)] == [2]
