@@ -4,9 +4,10 @@ import asyncio
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 from random import Random
 
@@ -45,7 +46,10 @@ class Injected:
     """Seconds since 1970, as `ended_at`."""
     ended_at: float = 0.0
     recovered: float | None = None
-    """Seconds until everything that was under way had ended; None where it was not measured."""
+    """Seconds until everything that was under way at its end had ended; None before that is known.
+
+    Nothing else was broken meanwhile where it was waited for, and the next faults were where it was not.
+    """
     failure: str = ""
     """Why it was not brought about, or not survived."""
 
@@ -183,7 +187,10 @@ class Campaign:
         )
         problems = await asyncio.to_thread(check, history)
         blind = await asyncio.to_thread(lambda: list(blind_spots(sample(history, SAMPLED_CASES))))
-        caller = playing.cast.caller
+        caller, windows = playing.cast.caller, playing.windows
+        for fault in self.injected:
+            if fault.recovered is None and not fault.failure:
+                fault.recovered = seconds_under_way(windows.values(), fault.ended_at)
         return Verdict(
             scene=self.scene.name,
             seed=self.seed,
@@ -196,8 +203,14 @@ class Campaign:
             figures=_figures(history)
             | {"repeats": caller.repeats, "seconds to settle": round(settled, 1)}
             | stage.figures,
-            windows=playing.windows,
+            windows=windows,
         )
+
+
+def seconds_under_way(windows: Iterable[tuple[float, float]], at: float) -> float | None:
+    """How long after a time all cases that were under way then had ended; None where one never did."""
+    longest = max((last - at for first, last in windows if first <= at < last), default=0.0)
+    return longest if isfinite(longest) else None
 
 
 async def _until(holds: Callable[[], bool], seconds: float) -> bool:

@@ -1,12 +1,13 @@
 """What the report says of each fault."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from faults.campaign import Injected, Verdict
+from faults.campaign import Injected, Verdict, seconds_under_way
 from faults.checker.history import Kind, Problem
 from faults.report import rows, write
 
@@ -30,3 +31,10 @@ def test_the_report_has_each_fault_with_its_times_and_why_it_was_not_survived(tm
         {"name": "kill -9 intake", "started": 100.0, "ended": 102.0, "recovered": 3.0, "failure": ""},
         {"name": "poison", "started": 103.0, "ended": 104.0, "recovered": None, "failure": failed.failure},
     ]
+
+
+def test_a_fault_that_others_follow_has_the_time_until_all_that_it_found_under_way_had_ended() -> None:
+    windows = [(90.0, 99.0), (95.0, 104.5), (99.0, 112.0), (101.0, 150.0)]
+    assert seconds_under_way(windows, 100.0) == 12.0
+    assert seconds_under_way(windows, 160.0) == 0.0
+    assert seconds_under_way([*windows, (98.0, math.inf)], 100.0) is None
