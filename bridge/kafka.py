@@ -156,7 +156,7 @@ class Publisher:
     def _enqueue(self, message: "Outgoing", taker: Callable[[KafkaError | None, Message], None]) -> bool:
         try:
             self._producer.produce(
-                self._topic, value=message.value, key=message.key, headers=message.headers, on_delivery=taker
+                self._topic, value=message.value, key=message.key, headers={**message.headers}, on_delivery=taker
             )
         except BufferError:
             return False
@@ -178,7 +178,7 @@ class Outgoing:
 
     key: bytes
     value: bytes
-    headers: dict[str, str | bytes | None]
+    headers: dict[str, bytes]
 
 
 class _Batch:

@@ -242,7 +242,7 @@ class _Pass:
         return None
 
     def _message(self, record: Record) -> Outgoing:
-        return Outgoing(record.case_id.encode(), record.body, {**headers_of(record), **of_topic(self._topic_id)})
+        return Outgoing(record.case_id.encode(), record.body, headers_of(record) | of_topic(self._topic_id))
 
     def _record_span(self, record: Record, place: Delivered, started: int, ended: int) -> None:
         self._relay.spans.record(

@@ -96,6 +96,7 @@ def _program(expression: str) -> _Program:
 
 
 def _result(expression: str, context: Context) -> object:
-    # Only what it uses: to hand over a whole form takes many times as long as to work the expression out.
+    # Only what it uses: to hand over a whole form takes many times as long as to work the expression out. Names that it
+    # binds itself are among its names.
     program = _program(expression)
     return program.executable.execute({name: context[name] for name in program.names if name in context})

@@ -17,7 +17,7 @@ from clients.identity import Identity
 from clients.telemetry import SpanContext, format_traceparent
 from ronghe.error.v1.reason_pb2 import Reason
 from servers.kernel import journal, tables
-from servers.kernel.database import Database, execute_each, fetch_all
+from servers.kernel.database import Database, read_rows, write_rows
 from servers.kernel.derived import request_of
 from servers.kernel.inbox import Acknowledgement, Item, Receiver, void_acknowledgements
 from servers.kernel.live import KeptStreams, LiveStream
@@ -95,23 +95,32 @@ class Batch:
                 self.streams[name] = live
         for kind, named in wanted.items():
             rules = self.subsystem.streams[kind]
+            # One that cannot be read is not among them: whoever needs it fails, each time.
+            for name, *row in self._found(self.statements.streams[kind].load, named):
+                self.streams[f"{kind}/{name}"] = self._revived(named.pop(name), row)
             for key in named.values():
                 self.streams[str(key)] = LiveStream(key, rules, rules.state())
-            for name, *row in self._found(self.statements.streams[kind].load, named):
-                self._revive(self.streams[f"{kind}/{name}"], row)
 
-    def _revive(self, live: LiveStream, row: Sequence[Any]) -> None:
-        case_id, live.version, fold_version, live.last_event_id, snapshot, *indexed = row
-        if live.key.case_id != case_id:
-            live.key = replace(live.key, case_id=case_id)
-        live.indexed = tuple(indexed)
-        live.state.ParseFromString(snapshot)
+    def _revived(self, key: StreamKey, row: Sequence[Any]) -> LiveStream:
+        """The stream of a row as `StreamStatements.load` selects it."""
+        case_id, version, fold_version, last_event_id, snapshot, *indexed = row
+        rules = self.subsystem.streams[key.kind]
+        live = LiveStream(
+            key if key.case_id == case_id else replace(key, case_id=case_id),
+            rules,
+            rules.state.FromString(snapshot),
+            version,
+            last_event_id,
+            tuple(indexed),
+            size=len(snapshot),
+        )
         live.timers = live.rules.timers(live.state)
         live.figures = live.rules.figures(live.state)
         live.parties = frozenset(live.rules.parties(live.state))
         # What a replica of a later version has stored is taken as it is: what is not known here survives in it.
         if fold_version < live.rules.fold_version:
             self._fold_again(live)
+        return live
 
     def _fold_again(self, live: LiveStream) -> None:
         """The rules of folding have changed since the state was stored: take it from the journal."""
@@ -176,7 +185,7 @@ class Batch:
     def _found(self, statement: str, keys: Collection[str]) -> Sequence[tuple[Any, ...]]:
         if not keys:
             return ()
-        return fetch_all(self.connection, statement, {"keys": self.database.keys(keys)})
+        return read_rows(self.connection, statement, {"keys": self.database.keys(keys)})
 
     def knows(self, record: Record) -> bool:
         """Whether the journal, or this batch, has the record."""
@@ -285,6 +294,7 @@ class Batch:
     def take_in_late(self, record: Record, keys: Sequence[StreamKey], started_at: int) -> int:
         """Let streams take in what was journaled when its type was not known; gives the row they take it in behind."""
         after = self.position + len(self.taken)
+        self.effects += 1  # it is marked as met, also where it concerns nobody any more
         self._meet([self.stream(key) for key in keys], record, None, started_at)
         return after
 
@@ -359,16 +369,16 @@ class Batch:
         self._write_streams()
         self._write_inboxes()
         if self.new_requests:
-            execute_each(self.connection, self.statements.insert_request, self.new_requests)
+            write_rows(self.connection, self.statements.insert_request, self.new_requests)
         if self.relearned_requests:
-            execute_each(self.connection, self.statements.add_to_request, self.relearned_requests)
+            write_rows(self.connection, self.statements.add_to_request, self.relearned_requests)
         if self.counters:
             counters = [{"name": name, "value": value} for name, value in self.counters.items()]
-            execute_each(self.connection, self.statements.upsert_counter, counters)
+            write_rows(self.connection, self.statements.upsert_counter, counters)
         if self.parked:
-            execute_each(self.connection, self.statements.insert_dead_letter, self.parked)
+            write_rows(self.connection, self.statements.insert_dead_letter, self.parked)
         if self.raw_facts:
-            execute_each(self.connection, self.statements.insert_raw_fact, self.raw_facts)
+            write_rows(self.connection, self.statements.insert_raw_fact, self.raw_facts)
 
     def _write_journal(self) -> None:
         if not self.taken:
@@ -381,9 +391,9 @@ class Batch:
             self.hash = row["hash"]
             rows.append(row)
         self.position = rows[-1]["position"]
-        execute_each(self.connection, self.statements.insert_journal, rows)
+        write_rows(self.connection, self.statements.insert_journal, rows)
         head = {"position": self.position, "hash": self.hash, "key_id": 1}
-        execute_each(self.connection, self.statements.update_head, [head])
+        write_rows(self.connection, self.statements.update_head, [head])
 
     def _write_streams(self) -> None:
         rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -403,15 +413,15 @@ class Batch:
                 if live.timers.get(timer) != due
             ]
             cleared += [{"key_stream": name, "key_name": timer} for timer in live.timers.keys() - wanted.keys()]
-            live.indexed, live.timers = indexed, wanted
+            live.indexed, live.timers, live.size = indexed, wanted, len(row["snapshot"])
         for statement, stream_rows in rows.items():
-            execute_each(self.connection, statement, stream_rows)
+            write_rows(self.connection, statement, stream_rows)
         self._write_parties()
         self._add_figures()
         if set_timers:
-            execute_each(self.connection, self.statements.upsert_timer, set_timers)
+            write_rows(self.connection, self.statements.upsert_timer, set_timers)
         if cleared:
-            execute_each(self.connection, self.statements.delete_timer, cleared)
+            write_rows(self.connection, self.statements.delete_timer, cleared)
         for live in self.streams.values():
             live.changed = False
 
@@ -424,7 +434,7 @@ class Batch:
                 rows += [{"kind": live.key.kind, "party": party, "id": live.key.id} for party in new]
                 live.parties = parties
         if rows:
-            execute_each(self.connection, self.statements.insert_party, rows)
+            write_rows(self.connection, self.statements.insert_party, rows)
 
     def _add_figures(self) -> None:
         """The counters of the figures that the streams add to, as they are now."""
@@ -455,11 +465,11 @@ class Batch:
             if receiver.changed
         ]
         if receivers:
-            execute_each(self.connection, self.statements.upsert_receiver, receivers)
+            write_rows(self.connection, self.statements.upsert_receiver, receivers)
         if self.acknowledged:
-            execute_each(self.connection, self.statements.acknowledge, self.acknowledged)
+            write_rows(self.connection, self.statements.acknowledge, self.acknowledged)
         if self.put_off:
-            execute_each(self.connection, self.statements.put_off, self.put_off)
+            write_rows(self.connection, self.statements.put_off, self.put_off)
 
     def _deliver(self) -> None:
         self.load_receivers(self.deliveries)
@@ -477,7 +487,7 @@ class Batch:
             for name, items in self.delivered.items()
             for item in items
         ]  # fmt: skip
-        execute_each(self.connection, self.statements.insert_inbox, rows)
+        write_rows(self.connection, self.statements.insert_inbox, rows)
 
 
 def ids_after(cause: str, name: str = "") -> Callable[[], str]:

@@ -10,8 +10,8 @@ import structlog
 
 LOOK_SECONDS = 1.0
 BUSY_SECONDS = 5.0
-# 64 MB. A log that is never idle is never begun anew by itself: beyond this the writer is held for a moment.
-LONGEST_PAGES = 8_000
+# A log that is never idle is never begun anew by itself: beyond this the writer is held for a moment.
+LONGEST_BYTES = 64 * 1024 * 1024
 
 log = structlog.get_logger()
 
@@ -41,7 +41,8 @@ def checkpoint(path: str) -> Copied:
     there = f"{Path(path).absolute().as_uri()}?mode=rw"  # a file that is gone is not made anew
     with closing(sqlite3.connect(there, uri=True, timeout=BUSY_SECONDS, isolation_level=None)) as connection:
         copied = _checkpoint(connection, "PASSIVE")
-        return _checkpoint(connection, "RESTART") if copied.pages > LONGEST_PAGES else copied
+        (page_size,) = connection.execute("PRAGMA page_size").fetchone()
+        return _checkpoint(connection, "RESTART") if copied.pages * page_size > LONGEST_BYTES else copied
 
 
 def _checkpoint(connection: sqlite3.Connection, mode: str) -> Copied:

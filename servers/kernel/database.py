@@ -33,6 +33,9 @@ from sqlalchemy.sql import ClauseElement
 from bridge.ports import StoreUnavailable
 
 READERS = 3
+# What a statement may raise: through SQLAlchemy, and on the driver's own cursor.
+DATABASE_ERRORS = (DBAPIError, sqlite3.Error, psycopg.Error)
+UNANSWERED = (sqlite3.OperationalError, sqlite3.InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)
 # A stopped replica's append lock is freed after this long, so that the others go on.
 IDLE_IN_TRANSACTION_MS = 10_000
 # A server that no longer answers is given up after about this long, rather than after the system's minutes or hours.
@@ -205,24 +208,19 @@ class Database:
         return self.render(statement, names)
 
 
-# What a statement may raise: through SQLAlchemy, and on the driver's own cursor.
-DATABASE_ERRORS = (DBAPIError, sqlite3.Error, psycopg.Error)
-UNANSWERED = (sqlite3.OperationalError, sqlite3.InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)
+def write_rows(connection: Connection, statement: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Run a rendered statement for each of the rows, on the driver's own cursor. Raises its errors.
 
-
-# For the hot path: SQLAlchemy takes as long for one statement as the database for five rows.
-
-
-def execute_each(connection: Connection, statement: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Run a rendered statement for each of the rows. Raises the driver's errors."""
+    SQLAlchemy takes as long for one statement as the database for five rows.
+    """
     with closing(connection.connection.cursor()) as cursor:
         cursor.executemany(statement, rows)
 
 
-def fetch_all(
+def read_rows(
     connection: Connection, statement: str, parameters: Mapping[str, Any] | None = None
 ) -> Sequence[tuple[Any, ...]]:
-    """The rows of a rendered statement, as the driver gives them. Raises the driver's errors."""
+    """The rows of a rendered statement, as the driver gives them. Raises its errors."""
     with closing(connection.connection.cursor()) as cursor:
         cursor.execute(statement, parameters or {})
         return cursor.fetchall()

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, delete, select
 
 from bridge.ports import Checkpoint, Published
 from servers.kernel import tables
-from servers.kernel.database import execute_each
+from servers.kernel.database import write_rows
 from servers.kernel.statements import Statements
 
 RELAY = "relay"
@@ -58,4 +58,4 @@ def rewind(connection: Connection, statements: Statements, to: Published) -> boo
 
 
 def _store(connection: Connection, statements: Statements, value: Published) -> None:
-    execute_each(connection, statements.upsert_cursor, [{"name": RELAY, "value": json.dumps(asdict(value))}])
+    write_rows(connection, statements.upsert_cursor, [{"name": RELAY, "value": json.dumps(asdict(value))}])

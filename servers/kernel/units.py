@@ -20,7 +20,7 @@ from clients.telemetry import SpanContext
 from ronghe.error.v1.reason_pb2 import Reason
 from servers.kernel import journal, tables
 from servers.kernel.batch import Batch
-from servers.kernel.database import execute_each
+from servers.kernel.database import write_rows
 from servers.kernel.derived import event_at, first_event
 from servers.kernel.inbox import Acknowledgement
 from servers.kernel.live import LiveStream
@@ -186,7 +186,7 @@ class MoveCursors:
         """Store them in an open transaction."""
         rows = [{"name": cursor.name, "value": json.dumps(cursor.value)} for cursor in self.cursors]
         if rows:
-            execute_each(connection, statements.upsert_cursor, rows)
+            write_rows(connection, statements.upsert_cursor, rows)
 
     def fail(self, batch: Batch, error: Exception) -> object:
         """Whoever handed the records over tries again."""

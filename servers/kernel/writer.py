@@ -19,7 +19,7 @@ from bridge.record import Record
 from clients.faults import fault
 from ronghe.error.v1.reason_pb2 import Reason
 from servers.kernel.batch import Batch, Taken
-from servers.kernel.database import Database, fetch_all, is_outage
+from servers.kernel.database import Database, is_outage, read_rows
 from servers.kernel.epochs import EpochEnded
 from servers.kernel.inbox import Item
 from servers.kernel.live import KeptStreams
@@ -105,7 +105,8 @@ class Writer:
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._pacer = Pacer()
-        # Other replicas write to PostgreSQL; nobody else writes to an SQLite database.
+        # Nobody else writes to an SQLite database. A replica on PostgreSQL may change states without a row in the
+        # journal (timers, facts whose type was not known): its head does not show it.
         self._kept = KeptStreams() if database.is_sqlite else KeptStreams(most=0)
         self._last = JournalTime(0, EPOCH)
         self.originals: Mapping[str, Record] = {}
@@ -201,9 +202,10 @@ class Writer:
         return results, self._committed(batch, sum(map(len, works)))
 
     def _open(self, connection: Connection) -> Batch:
-        ((_, epoch, position, last_hash),) = fetch_all(connection, self.statements.lock_head)
+        ((_, epoch, position, last_hash),) = read_rows(connection, self.statements.lock_head)
         if epoch != self._epoch:
             raise EpochEnded(self._epoch, epoch)
+        self._kept.forget_unless(last_hash)
         now = self._clock.now()
         return Batch(
             connection=connection,
@@ -215,14 +217,14 @@ class Writer:
             epoch=epoch,
             position=position,
             hash=last_hash,
-            kept=self._kept.as_of(last_hash),
+            kept=self._kept,
             originals=self.originals,
         )
 
     def _taken_at(self, connection: Connection, position: int) -> datetime:
         """When the journal's last row was taken in: times do not go back there, whatever becomes of the clock."""
         if self._last.position != position:
-            rows = fetch_all(connection, self.statements.taken_at, {"position": position})
+            rows = read_rows(connection, self.statements.taken_at, {"position": position})
             self._last = JournalTime(position, from_micros(rows[0][0] if rows else 0))
         return self._last.taken_at
 

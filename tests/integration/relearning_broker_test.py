@@ -62,4 +62,4 @@ async def test_what_was_meant_for_the_topic_before_is_learned_once_and_own_words
 
 
 def message(record: Record, topic_id: str) -> Outgoing:
-    return Outgoing(record.case_id.encode(), record.body, {**headers_of(record), **of_topic(topic_id)})
+    return Outgoing(record.case_id.encode(), record.body, headers_of(record) | of_topic(topic_id))

@@ -39,7 +39,7 @@ async def test_what_is_committed_comes_into_the_file_without_the_writer(
 ) -> None:
     monkeypatch.setattr(checkpoints, "LOOK_SECONDS", 0.05)
     async with running(f"sqlite:///{path}", toy(), spans) as kernel:
-        await until(lambda: size(path) > 4096, "the tables come into the file")
+        await until(lambda: size(path) > 8192, "the tables come into the file")
         before = size(path)
         for _ in range(60):
             await execute(kernel, step(new_case()))
@@ -54,7 +54,7 @@ async def test_a_log_that_is_too_long_begins_anew(path: Path, spans: Spans, monk
             await execute(kernel, step(new_case()))
         pages = (await asyncio.to_thread(checkpoint, str(path))).pages
         await execute(kernel, step(new_case()))
-        monkeypatch.setattr(checkpoints, "LONGEST_PAGES", 10)
+        monkeypatch.setattr(checkpoints, "LONGEST_BYTES", 80_000)
         longest = size(log)
         copied = await asyncio.to_thread(checkpoint, str(path))
         assert (copied.busy, copied.copied) == (0, copied.pages)

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from sqlalchemy import create_engine
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
@@ -153,6 +153,27 @@ async def test_a_state_that_can_no_longer_be_read_stops_only_its_own_case(start:
         assert len([row for row in await rows(kernel) if row.case_id == well]) == 4
 
 
+def redriving(dead_letter_id: int) -> Act:
+    command = told(pb.RedriveDeadLetterRequest, dead_letter_id=dead_letter_id)
+    return Act(command, OPERATOR, time.monotonic() + 10, redrive, not_redriven)
+
+
+async def test_a_redrive_of_a_state_that_cannot_be_read_leaves_nothing_half_read_behind(start: Start) -> None:
+    sick = new_case()
+    async with start() as kernel:
+        await execute(kernel, step(sick))
+        await kernel.write(lambda c: c.execute(Counter.table.update().values(snapshot=b"\xff")))
+    async with start() as kernel:
+        await absorb(kernel, foreign(sick))
+        (letter,) = await rows(kernel, tables.dead_letter)
+        with pytest.raises(Refused, match="DecodeError"):
+            await kernel.operate(redriving(letter.id))
+        journal = await rows(kernel)
+        with pytest.raises(DecodeError):
+            await execute(kernel, step(sick))
+        assert await rows(kernel) == journal
+
+
 async def test_what_a_failed_record_did_to_a_state_is_gone_when_its_case_goes_on(kernel: Kernel) -> None:
     case_id = new_case()
     poison = event.WithdrawalRequested(occurred_at=Timestamp(seconds=1), reason="poison")
@@ -171,13 +192,11 @@ async def test_a_redrive_that_fails_in_the_writing_leaves_everything_as_it_was(s
     async with start(subsystem("columns")) as kernel:
         await absorb(kernel, cursed(new_case()))
         (letter,) = await rows(kernel, tables.dead_letter)
-        command = told(pb.RedriveDeadLetterRequest, dead_letter_id=letter.id)
         async with one_batch(kernel):
             call = asyncio.create_task(execute(kernel, step(new_case())))
-            act = Act(command, OPERATOR, time.monotonic() + 10, redrive, not_redriven)
-            redriving = asyncio.create_task(kernel.operate(act))
+            act = asyncio.create_task(kernel.operate(redriving(letter.id)))
         with pytest.raises(Refused, match=f"dead letter {letter.id} cannot be taken in") as refused:
-            await redriving
+            await act
         assert refused.value.reason == Reason.REASON_REDRIVE_FAILED
         assert (await call).version == 1
         assert await rows(kernel, tables.dead_letter) == [letter]

@@ -154,6 +154,7 @@ async def test_a_repeated_reaction_makes_the_same_event_id(start: Start, databas
         (_, reaction) = await rows(kernel)
         await kernel.write(lambda connection: [connection.execute(table.delete()) for table in (
             tables.journal, Counter.table, toy().streams["shadow"].table)])  # fmt: skip
+    async with start() as kernel:
         await absorb(kernel, record)
         assert (await rows(kernel))[1].event_id == reaction.event_id
 
@@ -212,7 +213,8 @@ async def test_a_state_of_another_fold_version_is_folded_again(start: Start, mon
         for _ in range(3):
             await execute(kernel, step(case))
         await kernel.write(lambda c: c.execute(Counter.table.update().values(snapshot=b"", version=99)))
-        monkeypatch.setattr(Counter, "fold_version", 2)
+    monkeypatch.setattr(Counter, "fold_version", 2)
+    async with start() as kernel:
         assert (await execute(kernel, step(case))).version == 4
         (row,) = await rows(kernel, Counter.table)
     assert (row.taken, row.fold_version) == (4, 2)

@@ -78,7 +78,8 @@ async def test_the_journal_gives_the_state_again(
         await absorb(kernel, foreign(case, said("call")), foreign(case, said("call")))
         (before,) = await rows(kernel, stream.table)
         await kernel.write(lambda connection: connection.execute(stream.table.update().values(snapshot=b"", version=0)))
-        monkeypatch.setattr(stream, "fold_version", 2)
+    monkeypatch.setattr(stream, "fold_version", 2)
+    async with start(subsystem()) as kernel:
         await execute(kernel, step(case, "look"))
         (after,) = await rows(kernel, stream.table)
         assert (await steps_of(kernel, stream))[:-1] == [
