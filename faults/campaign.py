@@ -1,6 +1,7 @@
 """One scene played: a mesh, a load, faults one after another, time to settle, and the verdict."""
 
 import asyncio
+import json
 import shutil
 import time
 from collections import Counter
@@ -21,6 +22,7 @@ from faults.checker.mutations import blind_spots
 from faults.checker.sample import sample
 from faults.checker.settled import check as check_settled
 from faults.injections.stage import Fault, NotInjected, Scene, Stage
+from faults.load.cast import INTAKES
 from faults.load.load import Load, load
 from faults.mesh import Mesh
 from faults.proxy import proxies
@@ -103,6 +105,7 @@ class Campaign:
             "RONGHE_CRASH_AT": f"@{crashes}",
             "RONGHE_MESH_LONGEST_PAUSE": "1",
             "RONGHE_MESH_STEPPED_CLOCK": "true",
+            "RONGHE_MESH_INTAKES": json.dumps(INTAKES),
             "RONGHE_HEAD_SECONDS": str(HEAD_SECONDS),
         }
         async with AsyncExitStack() as stack:

@@ -17,7 +17,7 @@ from ronghe.party.v1.party_pb2 import PersonalData
 PERSONAL_FIELDS = ("name", "id_number", "mobile", "address")
 OF_TASKS = ("GetTaskResponse", "ListTasksResponse")
 OF_COLLABORATIONS = ("GetCollaborationResponse", "ListCollaborationsResponse")
-WITH_PERSONAL_DATA = ("GetCaseResponse", "GetDocumentResponse", "GetCollaborationResponse")
+WITH_PERSONAL_DATA = ("GetCaseResponse", "GetApplicationResponse", "GetDocumentResponse", "GetCollaborationResponse")
 """To those who may see the whole case."""
 
 
@@ -47,7 +47,8 @@ def _given(history: History) -> Iterator[Problem]:
 def _insiders(submitted: Event) -> frozenset[str]:
     """Who may see the whole case."""
     application = submitted.fact.application
-    return frozenset({f"organ/{application.lead.id}", f"intake/{application.intake_id}"})
+    intake = application.intake_id
+    return frozenset({f"organ/{application.lead.id}", f"intake/{intake}", f"terminal/{intake}"})
 
 
 def _foreign(delivery: Delivery) -> Iterator[Problem]:

@@ -14,6 +14,7 @@ from ronghe.case.v1.case_service_pb2 import GetCaseTimelineResponse, ListCasesRe
 from ronghe.collaboration.v1.collaboration_pb2 import Brief, Task
 from ronghe.collaboration.v1.collaboration_service_pb2 import ListTasksResponse
 from ronghe.event.v1.event_pb2 import JournalHead
+from ronghe.intake.v1.intake_service_pb2 import GetApplicationResponse
 
 Mutation = Callable[[History], History]
 
@@ -277,6 +278,13 @@ def a_timeline_shown_to_a_stranger(history: History) -> History:
     return replace(history, shown=[*history.shown, Shown("organ/elsewhere", next(iter(history.by_case)), answer)])
 
 
+def an_application_shown_to_another_intake_system(history: History) -> History:
+    """To one of its terminals, without a word on who applies."""
+    case_id = next(iter(history.submissions))
+    answer = GetApplicationResponse(case=Case(case_id=case_id))
+    return replace(history, shown=[*history.shown, Shown("terminal/elsewhere", case_id, answer)])
+
+
 def a_list_that_tells_who_applies(history: History) -> History:
     """To the lead itself, which sees the applicant, but not in a list."""
     submitted = next(iter(history.submissions.values()))
@@ -374,6 +382,7 @@ MUTATIONS: dict[Mutation, Kind] = {
     a_case_shown_to_a_stranger: Kind.DISCLOSED,
     a_brief_that_tells_too_much: Kind.DISCLOSED,
     a_timeline_shown_to_a_stranger: Kind.DISCLOSED,
+    an_application_shown_to_another_intake_system: Kind.DISCLOSED,
     a_list_that_tells_who_applies: Kind.DISCLOSED,
     a_task_that_shows_who_applies: Kind.DISCLOSED,
     nobody_who_looks: Kind.DISCLOSED,

@@ -19,6 +19,9 @@ from ronghe.event.v1 import event_pb2 as event
 from ronghe.event.v1.event_pb2 import Event
 
 TERMINAL, INTAKE = Identity("terminal", "yukuaiban"), Identity("intake", "yukuaiban")
+NEIGHBOR = Identity("terminal", "binjiang")
+"""Of another intake system, which has no case here."""
+INTAKES = {TERMINAL.id: "渝快办", NEIGHBOR.id: "滨江办"}
 CITY, DISTRICT, TOWN = "500000", "500103", "500103003"
 
 SIGNS = Desk("IT-003", DISTRICT, "urban-mgmt-500103", {"area_m2": 12}, ("planning", "market-reg"))
@@ -84,6 +87,7 @@ class Cast:
     """Everybody, connected."""
 
     terminal: IntakeClient
+    neighbor: IntakeClient
     intake: IntakeClient
     organs: Mapping[str, DepartmentClient]
     centers: Mapping[str, GovernanceClient]
@@ -111,6 +115,7 @@ async def cast(addresses: Mapping[str, str], pki: Path, caller: Caller) -> Async
         terminal = await intake(TERMINAL)
         yield Cast(
             terminal=terminal,
+            neighbor=await intake(NEIGHBOR),
             intake=await intake(INTAKE),
             organs={name: await organ(name) for name in dict.fromkeys([*(desk.lead for desk in DESKS), *ASKED])},
             centers={name: await center(name) for name in CENTERS},

@@ -1,4 +1,4 @@
-"""Onlookers: organs and centers look at cases, theirs and others'; what they are shown is written down."""
+"""Onlookers: organs, centers and terminals look at cases, theirs and others'; what they are shown is written down."""
 
 import base64
 from collections.abc import Awaitable, Callable, Sequence
@@ -10,13 +10,15 @@ from typing import Any
 from clients.department import DepartmentClient
 from clients.errors import NotFound
 from clients.identity import Identity
+from clients.intake import IntakeClient
 from clients.subsystem import SubsystemClient
 from faults.load.case import Case
-from faults.load.cast import Cast
+from faults.load.cast import NEIGHBOR, TERMINAL, Cast
 from faults.load.durable import DurableLog
 from ronghe.case.v1 import case_service_pb2 as cases
 from ronghe.collaboration.v1 import collaboration_service_pb2 as collaboration
 from ronghe.document.v1.document_service_pb2 import GetDocumentRequest
+from ronghe.intake.v1 import intake_service_pb2 as intake
 
 PAGE = 10
 
@@ -54,27 +56,39 @@ class Onlookers:
 
 def _parties(cast: Cast) -> Sequence[tuple[Identity, Any, Reads]]:
     organs = [(Identity("organ", name), client, _of_organ) for name, client in cast.organs.items()]
-    centers = [(Identity("center", name), client, _of_any) for name, client in cast.centers.items()]
-    return [*organs, *centers]
+    centers = [(Identity("center", name), client, _of_collaborations) for name, client in cast.centers.items()]
+    terminals = [(TERMINAL, cast.terminal, _of_terminal), (NEIGHBOR, cast.neighbor, _of_terminal)]
+    return [*organs, *centers, *terminals]
+
+
+def _of_terminal(client: IntakeClient, case: Case) -> Sequence[Read]:
+    return [
+        *_of_case(client, case),
+        (client.get_application, intake.GetApplicationRequest(case_id=case.case_id)),
+        (client.list_applications, intake.ListApplicationsRequest(page_size=PAGE)),
+    ]
 
 
 def _of_organ(client: DepartmentClient, case: Case) -> Sequence[Read]:
-    reads: list[Read] = [
+    tasks: list[Read] = [
+        (client.collaborations.get_task, collaboration.GetTaskRequest(task_id=task_id))
+        for task_id in case.cast.told[case.case_id].answers
+    ]
+    tasks.append((client.collaborations.list_tasks, collaboration.ListTasksRequest(page_size=PAGE)))
+    return [*_of_case(client, case), *tasks, *_of_collaborations(client, case)]
+
+
+def _of_case(client: SubsystemClient, case: Case) -> Sequence[Read]:
+    return [
         (client.cases.get_case, cases.GetCaseRequest(case_id=case.case_id)),
         (client.cases.get_case_timeline, cases.GetCaseTimelineRequest(case_id=case.case_id)),
         (client.cases.locate_case, cases.LocateCaseRequest(case_id=case.case_id)),
         (client.documents.get_document, GetDocumentRequest(case_id=case.case_id, number=case.voucher_number)),
         (client.cases.list_cases, cases.ListCasesRequest(page_size=PAGE)),
-        (client.collaborations.list_tasks, collaboration.ListTasksRequest(page_size=PAGE)),
     ]
-    reads += [
-        (client.collaborations.get_task, collaboration.GetTaskRequest(task_id=task_id))
-        for task_id in case.cast.told[case.case_id].answers
-    ]
-    return [*reads, *_of_any(client, case)]
 
 
-def _of_any(client: SubsystemClient, case: Case) -> Sequence[Read]:
+def _of_collaborations(client: SubsystemClient, case: Case) -> Sequence[Read]:
     reads: list[Read] = [
         (client.collaborations.list_collaborations, collaboration.ListCollaborationsRequest(case_id=case.case_id)),
     ]

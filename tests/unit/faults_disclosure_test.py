@@ -23,6 +23,7 @@ from ronghe.collaboration.v1.collaboration_service_pb2 import (
 )
 from ronghe.document.v1.document_pb2 import Document
 from ronghe.document.v1.document_service_pb2 import GetDocumentResponse
+from ronghe.intake.v1.intake_service_pb2 import GetApplicationResponse, ListApplicationsResponse
 from ronghe.party.v1.party_pb2 import FormValue, Party, PersonalData
 from tests.unit.faults_history import ASKED, CASE, CENTER, COLLABORATION, LEAD, TASK, true_history
 
@@ -57,6 +58,8 @@ def problems(party: str, answer: Message, case_id: str = "") -> list[str]:
         (ROUTES, GetCollaborationResponse(collaboration=QUESTION)),
         (ROUTES, ListCollaborationsResponse(collaborations=[QUESTION])),
         ("organ/elsewhere", ListCasesResponse(cases=[Case(case_id=OTHER_CASE)])),
+        ("terminal/yukuaiban", GetApplicationResponse(case=WHOLE)),
+        ("terminal/yukuaiban", ListApplicationsResponse(cases=[Case(case_id=CASE)])),
     ],
 )
 def test_everybody_may_see_what_is_his(party: str, answer: Message) -> None:
@@ -75,6 +78,8 @@ def test_everybody_may_see_what_is_his(party: str, answer: Message) -> None:
         (ROUTES, TIMELINE),
         ("center/500106", ListCollaborationsResponse(collaborations=[QUESTION])),
         ("organ/elsewhere", ListTasksResponse(tasks=[ASKED_OF_IT])),
+        ("terminal/elsewhere", GetApplicationResponse(case=Case(case_id=CASE))),
+        ("terminal/elsewhere", ListApplicationsResponse(cases=[Case(case_id=CASE)])),
     ],
 )
 def test_nobody_may_see_more(party: str, answer: Message) -> None:
@@ -86,6 +91,7 @@ def test_nobody_may_see_more(party: str, answer: Message) -> None:
     ("party", "answer"),
     [
         (LEADS, ListCasesResponse(cases=[WHOLE])),
+        ("terminal/yukuaiban", ListApplicationsResponse(cases=[WHOLE])),
         (IS_ASKED, GetTaskResponse(task=Task(task_id=TASK, brief=Brief(personal=PERSONAL)))),
         (IS_ASKED, ListTasksResponse(tasks=[Task(task_id=TASK, brief=Brief(personal=PERSONAL))])),
         (

@@ -10,7 +10,7 @@ from grpc import StatusCode
 
 from clients.errors import NotFound
 from faults.load.case import Case
-from faults.load.cast import SIGNS, Told
+from faults.load.cast import NEIGHBOR, SIGNS, TERMINAL, Told
 from faults.load.onlookers import Onlookers
 from ronghe.case.v1.case_service_pb2 import GetCaseResponse
 
@@ -27,6 +27,15 @@ BY_ORGANS = {
     "get_collaboration",
 }
 BY_CENTERS = {"list_collaborations", "get_collaboration"}
+BY_TERMINALS = {
+    "get_case",
+    "get_case_timeline",
+    "locate_case",
+    "get_document",
+    "list_cases",
+    "get_application",
+    "list_applications",
+}
 
 
 class Service:
@@ -61,17 +70,20 @@ async def repeated(call: Callable[[Any], Awaitable[Any]], request: Any) -> Any:
 
 async def looked(*, is_shown: bool) -> tuple[Mapping[str, Counter[str]], Log]:
     """What was asked in many looks, by party, and what was written down."""
-    asked: dict[str, Counter[str]] = {ORGAN: Counter(), CENTER: Counter()}
+    asked: dict[str, Counter[str]] = {name: Counter() for name in (ORGAN, CENTER, str(TERMINAL), str(NEIGHBOR))}
 
     def client(name: str) -> Any:
         service = Service(asked[name], is_shown)
-        return SimpleNamespace(cases=service, documents=service, collaborations=service)
+        calls = {"get_application": service.get_application, "list_applications": service.list_applications}
+        return SimpleNamespace(cases=service, documents=service, collaborations=service, **calls)
 
     told: defaultdict[str, Told] = defaultdict(Told)
     told["a case"].answers["a task"] = SimpleNamespace()  # type: ignore[assignment]
     cast: Any = SimpleNamespace(
         organs={ORGAN: client(ORGAN)},
         centers={CENTER: client(CENTER)},
+        terminal=client(str(TERMINAL)),
+        neighbor=client(str(NEIGHBOR)),
         caller=SimpleNamespace(repeated=repeated),
         told=told,
     )
@@ -87,8 +99,14 @@ async def test_everything_is_asked_for_and_what_is_shown_is_written_down() -> No
     asked, log = await looked(is_shown=True)
     assert asked[ORGAN].keys() == BY_ORGANS
     assert asked[CENTER].keys() == BY_CENTERS
+    assert asked[str(TERMINAL)].keys() == asked[str(NEIGHBOR)].keys() == BY_TERMINALS
     assert len(log.entries) == 300
-    assert {entry["party"] for entry in log.entries} == {f"organ/{ORGAN}", f"center/{CENTER}"}
+    assert {entry["party"] for entry in log.entries} == {
+        f"organ/{ORGAN}",
+        f"center/{CENTER}",
+        str(TERMINAL),
+        str(NEIGHBOR),
+    }
     assert {entry["case_id"] for entry in log.entries} == {"a case", ""}
 
 
