@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psycopg
 
+from faults.disk import filled
 from faults.injections.network import worsened
 from faults.injections.probes import probed
 from faults.injections.processes import nobody_dies
@@ -191,13 +192,30 @@ def _lock_often(stage: Stage, name: str, seconds: float) -> None:
             time.sleep(GOES_SECONDS)
 
 
-def full(seconds: float) -> Injection:
+def unwritable(seconds: float) -> Injection:
     """Intake and the departments cannot write to their disks: no database, no log, no spans."""
 
     async def inject(stage: Stage) -> None:
-        with nobody_dies(stage, BROKEN), ExitStack() as disks:
+        with nobody_dies(stage, BROKEN), ExitStack() as limits:
             for name in BROKEN:
-                disks.enter_context(_disk_full(stage.mesh.pid(name)))
+                limits.enter_context(_no_growth(stage.mesh.pid(name)))
+            async with probed(stage, reads=False):
+                await asyncio.sleep(seconds)
+
+    return inject
+
+
+def disk_full(seconds: float) -> Injection:
+    """No database has room to grow: their disk is full, or as above where they have none of their own."""
+
+    async def inject(stage: Stage) -> None:
+        disk = stage.mesh.database("intake").parent
+        with nobody_dies(stage, SUBSYSTEMS), ExitStack() as full:
+            if disk.is_mount():
+                full.enter_context(filled(disk))
+            else:
+                for name in SUBSYSTEMS:
+                    full.enter_context(_no_growth(stage.mesh.pid(name)))
             async with probed(stage, reads=False):
                 await asyncio.sleep(seconds)
 
@@ -205,7 +223,7 @@ def full(seconds: float) -> Injection:
 
 
 @contextmanager
-def _disk_full(pid: int) -> Iterator[None]:
+def _no_growth(pid: int) -> Iterator[None]:
     before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (FULL_BYTES, before[1]))
     try:

@@ -6,7 +6,6 @@ import resource
 import shutil
 import signal
 import sqlite3
-import subprocess
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing, suppress
@@ -18,6 +17,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from faults.checker.collect import access
 from faults.checker.topic import TOPIC
+from faults.disk import bring_back, can_mount, copy, filled, mount
 from faults.injections.processes import beside, stopped
 from faults.injections.stage import LOOK_SECONDS, Injection, Stage, until
 from faults.load.case import Case
@@ -31,7 +31,6 @@ BEHIND_SECONDS = 4.0
 ADMIN_SECONDS = 20.0
 DEATH_SECONDS = 30.0
 ACCEPT_SECONDS, ACCEPT_PAUSE = 15.0, 0.5
-MOUNT = ("mount", "-t", "tmpfs", "tmpfs")
 DISK_BYTES = 64 << 20
 """Of the small disk, beside what is on it."""
 
@@ -178,7 +177,7 @@ def restored(seconds: float) -> Injection:
     async def inject(stage: Stage) -> None:
         old = stage.folder / "kafka-old"
         async with down(stage) as data:
-            await asyncio.to_thread(_copy, data, old)
+            await asyncio.to_thread(copy, data, old)
         await asyncio.sleep(seconds)
         async with down(stage) as data:
             await asyncio.to_thread(shutil.rmtree, data)
@@ -186,11 +185,6 @@ def restored(seconds: float) -> Injection:
         stage.topics += 1
 
     return inject
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Holes stay holes: a broker's indexes are made of little else."""
-    subprocess.run(["cp", "-aT", "--sparse=always", str(source), str(target)], check=True)  # noqa: S607
 
 
 async def segment_cut(stage: Stage) -> None:
@@ -226,7 +220,7 @@ def disk_full(seconds: float) -> Injection:
     """Nothing can be written to the broker's disk for so long: a small one where one can be mounted."""
 
     async def inject(stage: Stage) -> None:
-        if await asyncio.to_thread(_can_mount, stage.folder / "probe"):
+        if await asyncio.to_thread(can_mount, stage.folder / "probe"):
             await _small_disk(stage, seconds)
         else:
             await _no_writing(stage, seconds)
@@ -240,39 +234,25 @@ async def _small_disk(stage: Stage, seconds: float) -> None:
         await asyncio.to_thread(_move_to_small_disk, data, large)
     try:
         pid = stage.mesh.pid("kafka")
-        with suppress(OSError), (data / "ballast").open("wb", buffering=0) as ballast:
-            while True:
-                ballast.write(bytes(DISK_BYTES // 64))
-        await until(lambda: stage.mesh.pid("kafka") != pid, DEATH_SECONDS, "Kafka does not miss the room")
-        await intake_accepts(stage, seconds)
+        with filled(data):
+            await until(lambda: stage.mesh.pid("kafka") != pid, DEATH_SECONDS, "Kafka does not miss the room")
+            await intake_accepts(stage, seconds)
     finally:
-        (data / "ballast").unlink(missing_ok=True)
         async with down(stage):
             await asyncio.to_thread(_move_back, data, large)
-
-
-def _can_mount(folder: Path) -> bool:
-    folder.mkdir(exist_ok=True)
-    if subprocess.run([*MOUNT, str(folder)], capture_output=True, check=False).returncode:
-        return False
-    subprocess.run(["umount", str(folder)], check=True)  # noqa: S607
-    return True
 
 
 def _move_to_small_disk(data: Path, large: Path) -> None:
     data.rename(large)
     data.mkdir()
     used = sum(path.stat().st_blocks * 512 for path in large.rglob("*"))
-    subprocess.run([*MOUNT, "-o", f"size={used + DISK_BYTES}", str(data)], check=True)
-    _copy(large, data)
+    mount(data, used + DISK_BYTES)
+    copy(large, data)
 
 
 def _move_back(data: Path, large: Path) -> None:
+    bring_back(data)
     shutil.rmtree(large)
-    _copy(data, large)
-    subprocess.run(["umount", str(data)], check=True)  # noqa: S607
-    data.rmdir()
-    large.rename(data)
 
 
 async def _no_writing(stage: Stage, seconds: float) -> None:

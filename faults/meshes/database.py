@@ -1,13 +1,15 @@
-"""One process of each subsystem whose databases can be taken away: by a wire to PostgreSQL that can be cut."""
+"""One process of each subsystem whose databases can fail: by a wire to PostgreSQL, or on a disk that can be full."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
 
+from faults.disk import bring_back, can_mount, mount, unmount
+from faults.mesh import Mesh, single
 from faults.meshes.postgresql import postgresql
 from faults.meshes.replicas import DISTANCE, ReplicatedMesh
 from faults.proxy import Proxy
@@ -15,6 +17,7 @@ from faults.proxy import Proxy
 COMMIT = b"COMMIT"
 DELAY_SECONDS = (0.05, 0.2)
 """Of each chunk, where the network is slow: a transaction is a dozen of them."""
+DISK_BYTES = 256 << 20
 ARRIVAL_SECONDS = 0.1
 """Until what was sent has arrived and is done."""
 
@@ -86,3 +89,25 @@ async def wired(folder: Path, port_base: int, environment: Mapping[str, str]) ->
             finally:
                 await mesh.stop()
                 wire.reset()
+
+
+@asynccontextmanager
+async def on_small_disk(folder: Path, port_base: int, environment: Mapping[str, str]) -> AsyncIterator[Mesh]:
+    """As `single`; its databases have a small disk of their own, where one can be mounted."""
+    with _small_disk(folder / "data" / "db"):
+        async with single(folder, port_base, environment) as mesh:
+            yield mesh
+
+
+@contextmanager
+def _small_disk(folder: Path) -> Iterator[None]:
+    if folder.is_mount():  # of a campaign that was killed
+        unmount(folder)
+    if not can_mount(folder):
+        yield
+        return
+    mount(folder, DISK_BYTES)
+    try:
+        yield
+    finally:
+        bring_back(folder)

@@ -7,18 +7,18 @@ from random import Random
 from faults.injections.databases import (
     bad_wire,
     commits_cut,
+    disk_full,
     exhausted,
-    full,
     locked,
     often_locked,
     refusing,
     restarted,
     slow,
     standing,
+    unwritable,
 )
 from faults.injections.stage import Fault, Scene
-from faults.mesh import single
-from faults.meshes.database import wired
+from faults.meshes.database import on_small_disk, wired
 from faults.proxy import Network
 
 SECONDS, LONG_SECONDS = 12.0, 60.0
@@ -63,7 +63,8 @@ def on_sqlite(quick: bool, chance: Random) -> Sequence[Fault]:
         return []
     faults = [
         Fault(f"SQLite's file locked {SECONDS:.0f} s", locked(SECONDS), measured=True),
-        Fault(f"SQLite's disk full {SECONDS:.0f} s", full(SECONDS), measured=True),
+        Fault(f"SQLite cannot write {SECONDS:.0f} s", unwritable(SECONDS), measured=True),
+        Fault(f"SQLite's disk full {SECONDS:.0f} s", disk_full(SECONDS), measured=True),
         Fault(f"SQLite on a slow disk {SECONDS:.0f} s", often_locked(SECONDS), measured=True),
     ]
     chance.shuffle(faults)
@@ -71,4 +72,4 @@ def on_sqlite(quick: bool, chance: Random) -> Sequence[Fault]:
 
 
 POSTGRESQL = Scene("postgresql", wired, on_postgresql, rate=8.0)
-SQLITE = Scene("sqlite", single, on_sqlite, rate=8.0)
+SQLITE = Scene("sqlite", on_small_disk, on_sqlite, rate=8.0)
