@@ -19,7 +19,7 @@ from faults.checker.collect import access
 from faults.checker.topic import TOPIC
 from faults.disk import bring_back, can_mount, copy, filled, mount
 from faults.injections.processes import beside, stopped
-from faults.injections.stage import LOOK_SECONDS, Injection, Stage, until
+from faults.injections.stage import LOOK_SECONDS, Injection, NotInjected, Stage, until
 from faults.load.case import Case
 from faults.load.cast import DESKS
 from faults.load.courses import granted
@@ -202,7 +202,7 @@ def log_dir_offline(seconds: float) -> Injection:
     """The broker's data directory is not there for so long."""
 
     async def inject(stage: Stage) -> None:
-        await stage.mesh.running("kafka")
+        await asyncio.to_thread(_wait_until_it_serves, stage)  # one that is just starting would begin anew, on nothing
         pid, data = stage.mesh.pid("kafka"), stage.mesh.data / "kafka" / "data"
         away = data.with_name("away")
         data.rename(away)
@@ -214,6 +214,14 @@ def log_dir_offline(seconds: float) -> Injection:
             away.rename(data)
 
     return inject
+
+
+def _wait_until_it_serves(stage: Stage) -> None:
+    admin = _admin(stage)  # must outlive its answer
+    try:
+        admin.list_topics(timeout=DEATH_SECONDS)
+    except KafkaException as error:
+        raise NotInjected(f"Kafka does not serve: not within {DEATH_SECONDS:.0f} s") from error
 
 
 def disk_full(seconds: float) -> Injection:
