@@ -499,7 +499,7 @@ async def test_older_data_of_the_broker_are_noticed_where_others_have_filled_the
             shutil.move(old, data)
             with restarted(broker):
                 await until(lambda: answers(channel), "the broker is back")
-                await channel.publish(*(Outgoing(b"noise", b"", []) for _ in range(20)))
+                await channel.publish(*(Outgoing(b"noise", b"", {}) for _ in range(20)))
                 channel.here.append(*story(cases=1, facts=10))
                 await channel.has_published(30)
                 await assert_all_is_on_the_topic(channel)

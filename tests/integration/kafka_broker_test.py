@@ -47,7 +47,7 @@ def make_topic(broker: RunningBroker, settings: BridgeSettings) -> Admin:
 async def publish(access: KafkaAccess, settings: BridgeSettings, *values: bytes) -> Sequence[Delivered]:
     publisher = Publisher(access, settings)
     try:
-        return await publisher.publish([Outgoing(b"one case", value, [("ce_id", value)]) for value in values])
+        return await publisher.publish([Outgoing(b"one case", value, {"ce_id": value}) for value in values])
     finally:
         await asyncio.to_thread(publisher.close)
 
@@ -93,7 +93,7 @@ async def test_a_key_lies_where_a_java_producer_would_put_it(broker: RunningBrok
     keys = [str(uuid4()).encode() for _ in range(200)]
     publisher = Publisher(broker.access(GOVERNANCE), settings)
     try:
-        places = await publisher.publish([Outgoing(key, b"value", []) for key in keys])
+        places = await publisher.publish([Outgoing(key, b"value", {}) for key in keys])
     finally:
         await asyncio.to_thread(publisher.close)
     assert [place.partition for place in places] == [(murmur2(key) & 0x7FFFFFFF) % 12 for key in keys]
