@@ -13,7 +13,7 @@ from faults.disk import bring_back, can_mount, filled, mount, unmount
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 4 MiB; skipped where none can be mounted."""
     folder = tmp_path / "disk"
-    if not can_mount(folder):
+    if not can_mount(folder):  # that takes root, and a container that lets it
         pytest.skip("no disk can be mounted here")
     mount(folder, 4 << 20)
     yield folder
