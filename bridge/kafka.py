@@ -21,7 +21,13 @@ from confluent_kafka import (
     TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined] # re-exported in passing
+from confluent_kafka.admin import (  # type: ignore[attr-defined] # the last one is re-exported in passing
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    OffsetSpec,
+)
 from confluent_kafka.cimpl import NewTopic
 
 from bridge.cloudevents import id_of
@@ -414,6 +420,20 @@ class Admin:
         except KafkaException as error:
             raise _unavailable(error) from error
 
+    def reload_certificates(self) -> None:
+        """Have every broker look whether the file of its certificate is another one; raises KafkaUnavailable.
+
+        A broker does so within some seconds when one of its settings is set or forgotten, also where that changes
+        nothing (KAFKA-14136). This forgets one that it has from its own file alone: nothing stays behind.
+        """
+        try:
+            brokers = self._client.list_topics(timeout=ADMIN_SECONDS).brokers
+            told = self._client.incremental_alter_configs([_forgetting(number) for number in brokers])
+            for answer in told.values():
+                answer.result(ADMIN_SECONDS * 2)
+        except KafkaException as error:
+            raise _unavailable(error) from error
+
     def ensure_topic(self, settings: BridgeSettings, replication: int, config: dict[str, str]) -> None:
         """Make the topic unless it is there."""
         topic = NewTopic(settings.topic, settings.partitions, replication, config=config)
@@ -468,6 +488,12 @@ class Admin:
             consumer.close()
         gone = [place for place, (_, high) in ends.items() if place.offset >= high]
         return gone + [place for place in there if found[place.partition] != (place.offset, events[place])]
+
+
+def _forgetting(broker: int) -> ConfigResource:
+    setting, forget = "listener.name.broker.ssl.keystore.location", AlterConfigOpType.DELETE
+    entries = [ConfigEntry(setting, None, incremental_operation=forget)]
+    return ConfigResource(ConfigResource.Type.BROKER, str(broker), incremental_configs=entries)
 
 
 def _ends(consumer: Consumer, topic: str, partition: int) -> tuple[int, int]:

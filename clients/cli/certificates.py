@@ -68,8 +68,8 @@ async def renew(
 ) -> None:
     """Issue certificates anew, however long the old ones are good. Nothing need be restarted.
 
-    Servers take theirs with the next handshake, clients of this library, and those of the broker, within seconds. The
-    mesh's own broker takes its own when it starts.
+    Servers take theirs with the next handshake; clients of this library, those of the broker, and the mesh's own broker
+    within seconds.
     """
     _issue(acting, "--anew", *(party or ()))
 

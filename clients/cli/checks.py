@@ -195,9 +195,8 @@ def check_certificates(found: Sequence[Certificate], now: datetime) -> Iterator[
 
 
 def _renewing(name: str) -> str:
-    """The broker's is renewed when it starts, the authority's own by hand."""
-    kind, _, party = name.partition("/")
-    return f"ronghe certs renew {name}" if party and kind != "broker" else "ronghe certs list"
+    """The authority's own is renewed by hand."""
+    return f"ronghe certs renew {name}" if "/" in name else "ronghe certs list"
 
 
 def check_disk(free: int) -> Finding:

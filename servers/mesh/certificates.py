@@ -1,11 +1,16 @@
 """`python -m servers.mesh.certificates`: what `ronghe certs issue` and `renew` run."""
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
+from bridge.kafka import Admin, KafkaUnavailable
 from clients.identity import Identity
-from servers.mesh.pki import Authority, list_certificates
+from servers.mesh.errors import MeshError
+from servers.mesh.folder import endpoints_file
+from servers.mesh.kafka import SERVICES, access
+from servers.mesh.pki import BROKER, Authority, list_certificates
 
 
 def main() -> int:
@@ -16,21 +21,31 @@ def main() -> int:
         sys.stderr.write(f"there is no authority in {folder}: `ronghe up` makes one\n")
         return 1
     try:
-        parties = [Identity.parse(name) for name in arguments.parties] or _everyone(folder)
+        names = arguments.parties or [issued.name for issued in list_certificates(folder)]
+        parties = [None if name == BROKER else Identity.parse(name) for name in names]
+        authority = Authority(folder)
         for party in parties:
-            Authority(folder).issue(party, anew=arguments.anew)
-            sys.stdout.write(f"{party}\n")
-    except (OSError, ValueError) as error:
+            if party is None:
+                authority.issue_broker(anew=arguments.anew)
+                _reload(arguments.data)
+            else:
+                authority.issue(party, anew=arguments.anew)
+            sys.stdout.write(f"{party or BROKER}\n")
+    except (OSError, ValueError, MeshError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0
 
 
-def _everyone(folder: Path) -> list[Identity]:
-    """Whoever has a certificate; the broker's is renewed when it starts."""
-    return [
-        Identity.parse(issued.name) for issued in list_certificates(folder) if not issued.name.startswith("broker/")
-    ]
+def _reload(data: Path) -> None:
+    """Tell the brokers of a mesh that runs; others read it when they start. Raises MeshError."""
+    endpoints = endpoints_file(data)
+    if endpoints.exists():
+        brokers = json.loads(endpoints.read_text())["kafka"]["address"]
+        try:
+            Admin(access(brokers, data / "pki", SERVICES[0])).reload_certificates()
+        except KafkaUnavailable as error:
+            raise MeshError(f"{BROKER} has a new file, but the broker was not told: {error}; do it again") from error
 
 
 def _arguments() -> argparse.Namespace:

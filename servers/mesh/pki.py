@@ -15,6 +15,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from clients.identity import Identity
 
 DOMAIN = "ronghe.local"
+BROKER = "broker/broker"
+"""The name of the certificate that all brokers have: they are no party of a contract."""
 AUTHORITY_LIFETIME = timedelta(days=3650)
 LIFETIME = timedelta(days=365)
 # A mesh that starts replaces what has less than this to live.
@@ -78,10 +80,10 @@ class Authority:
         path = self.folder / identity.kind / f"{identity.id}.pem"
         self._issue(path, str(identity), identity.uri(DOMAIN), anew=anew)
 
-    def issue_broker(self) -> Path:
-        """The broker's certificate and key in one file, as Kafka reads them."""
+    def issue_broker(self, *, anew: bool = False) -> Path:
+        """The brokers' certificate and key in one file, as Kafka reads them."""
         path = self.folder / "broker" / "broker.pem"
-        self._issue(path, "broker", f"spiffe://{DOMAIN}/broker/broker")
+        self._issue(path, "broker", f"spiffe://{DOMAIN}/{BROKER}", anew=anew)
         keystore = path.with_name("keystore.pem")
         _write_private(keystore, path.with_suffix(".key").read_bytes() + path.read_bytes())
         return keystore

@@ -1,5 +1,9 @@
-"""Certificates that are absent, of an unknown authority, expired, or of the wrong kind: who says so, and where."""
+"""Certificates that are absent, unknown, expired, or of the wrong kind: who says so, and where; and a renewed one."""
 
+import asyncio
+import re
+import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,6 +25,7 @@ from servers.mesh.pki import DOMAIN, Authority, issue_all
 from tests.e2e.door import ORGAN, Door, refused
 from tests.e2e.drive import TERMINAL, Mesh, until
 
+RONGHE = str(Path(sys.executable).with_name("ronghe"))
 LIST = "ronghe.intake.v1.IntakeService/ListApplications"
 DAY = timedelta(days=1)
 Pair = tuple[bytes, bytes]
@@ -131,15 +136,18 @@ def test_the_command_line_says_which_certificate_will_not_do(
     path = mesh.pki / "organ" / "paperless.pem"
     path.unlink(missing_ok=True)
     put(mesh.pki, strange, path)
-    ronghe = Path(sys.executable).with_name("ronghe")
-    command = [str(ronghe), "--data", str(mesh.data), "--as", "organ/paperless", "case", "list"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = ronghe(mesh, "--as", "organ/paperless", "case", "list")
     path.unlink(missing_ok=True)
     assert done.returncode != 0
     words = " ".join(done.stderr.split())
     assert said in words
     assert "paperless.pem" in words
     assert "Traceback" not in words
+
+
+def ronghe(mesh: Mesh, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [RONGHE, "--data", str(mesh.data), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def _uri(path: Path) -> str:
@@ -180,3 +188,36 @@ async def test_a_certificate_without_an_identity_of_ours_is_not_known(mesh: Mesh
     error = await answer(mesh, made(mesh.pki, uri))
     assert (error.code, error.reason) == (StatusCode.UNAUTHENTICATED, "CALLER_UNKNOWN")
     assert "expected is one spiffe://ronghe.local/<kind>/<id>" in error.message
+
+
+# --- renewed while everything runs ---
+
+
+async def test_the_broker_takes_its_new_certificate_without_a_restart(mesh: Mesh) -> None:
+    pid, ports = mesh.pid("kafka"), broker_ports(mesh)
+    before = [presented(mesh, port) for port in ports]
+
+    done = await asyncio.to_thread(ronghe, mesh, "certs", "renew", "broker/broker")
+
+    assert (done.returncode, done.stdout) == (0, "broker/broker\n")
+    issued = x509.load_pem_x509_certificate((mesh.pki / "broker" / "broker.pem").read_bytes())
+    assert issued not in before
+    for port in ports:
+        await until(lambda port=port: presented(mesh, port) == issued, f"the new certificate at port {port}")
+    assert mesh.pid("kafka") == pid
+
+
+def broker_ports(mesh: Mesh) -> list[int]:
+    """Of its listeners for clients and for controllers."""
+    properties = (mesh.data / "kafka" / "server.properties").read_text()
+    (listeners,) = re.findall("^listeners=(.*)$", properties, re.MULTILINE)
+    return [int(port) for port in re.findall(r":(\d+)", listeners)]
+
+
+def presented(mesh: Mesh, port: int) -> x509.Certificate:
+    """What whoever listens there shows to a service."""
+    context = ssl.create_default_context(cafile=str(mesh.pki / "ca.pem"))
+    certificate = mesh.pki / "service" / "governance-01.pem"
+    context.load_cert_chain(certificate, certificate.with_suffix(".key"))
+    with context.wrap_socket(socket.create_connection(("127.0.0.1", port), 10), server_hostname="localhost") as tls:
+        return x509.load_der_x509_certificate(tls.getpeercert(binary_form=True))

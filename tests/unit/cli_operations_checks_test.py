@@ -165,9 +165,11 @@ def test_certificates_that_end_soon() -> None:
     good = certificate("organ/good", 31)
     (fine,) = check_certificates([good], NOW)
     assert fine.level is Level.OK
-    found = list(check_certificates([good, certificate("organ/soon", 29), certificate("organ/gone", -1)], NOW))
+    ending = [certificate("organ/soon", 29), certificate("organ/gone", -1), certificate("broker/broker", 1)]
+    found = list(check_certificates([good, *ending], NOW))
     assert [(each.level, each.subject, each.helps) for each in found] == [
         (Level.FAIL, "certificate of organ/gone", "ronghe certs renew organ/gone"),
+        (Level.WARN, "certificate of broker/broker", "ronghe certs renew broker/broker"),
         (Level.WARN, "certificate of organ/soon", "ronghe certs renew organ/soon"),
     ]
 

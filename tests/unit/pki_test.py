@@ -1,6 +1,9 @@
+import json
+import re
 import socket
 import ssl
 import stat
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,10 +12,12 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from bridge import kafka
 from clients.credentials import Credentials, CredentialsError
 from clients.identity import KINDS, Identity
-from servers.mesh import pki
+from servers.mesh import certificates, pki
 from servers.mesh.pki import issue_all, list_certificates, secret_file
+from servers.mesh.ports import free_ports
 
 ORGAN = Identity("organ", "fire-500103")
 SERVICE = Identity("service", "intake-01")
@@ -96,6 +101,37 @@ def test_the_list_names_every_party_with_the_day_its_certificate_ends(tmp_path: 
     assert [found.name for found in listed] == ["broker/broker", "organ/fire-500103", "service/intake-01"]
     assert listed[1].not_after == certificate(tmp_path, ORGAN).not_valid_after_utc
     assert listed[1].path == tmp_path / "organ" / "fire-500103.pem"
+
+
+def test_everyone_is_renewed_the_brokers_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    issue_all(tmp_path / "pki", [ORGAN]).issue_broker()
+    before = contents(tmp_path / "pki")
+    assert certs(tmp_path, monkeypatch, "--anew") == 0
+    after = contents(tmp_path / "pki")
+    assert capsys.readouterr().out.split() == ["broker/broker", "organ/fire-500103"]
+    assert {name for name in after if after[name] == before[name]} == {"ca.key", "ca.pem"}
+
+
+def test_a_broker_that_could_not_be_told_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It would go on with the old one, for months perhaps."""
+    issue_all(tmp_path / "pki", [SERVICE]).issue_broker()
+    (tmp_path / "run").mkdir()
+    (nobody,) = free_ports(1)
+    (tmp_path / "run" / "endpoints.json").write_text(json.dumps({"kafka": {"address": f"127.0.0.1:{nobody}"}}))
+    monkeypatch.setattr(kafka, "ADMIN_SECONDS", 0.5)
+    assert certs(tmp_path, monkeypatch, "--anew", "broker/broker") == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert re.fullmatch("broker/broker has a new file, but the broker was not told: .*; do it again\n", said.err)
+
+
+def certs(data: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["certs", "--data", str(data), *arguments])
+    return certificates.main()
 
 
 def test_each_deployment_has_a_secret_of_its_own(tmp_path: Path) -> None:
