@@ -19,6 +19,8 @@ OF_TASKS = ("GetTaskResponse", "ListTasksResponse")
 OF_COLLABORATIONS = ("GetCollaborationResponse", "ListCollaborationsResponse")
 WITH_PERSONAL_DATA = ("GetCaseResponse", "GetApplicationResponse", "GetDocumentResponse", "GetCollaborationResponse")
 """To those who may see the whole case."""
+LEFT_OUT = ("brief", "answer", "hops", "assignments")
+"""Of the tasks in a list of collaborations."""
 
 
 def check(history: History) -> Iterator[Problem]:
@@ -156,6 +158,9 @@ def _beyond(rights: _Rights, shown: Shown, subject: str, submitted: Event) -> It
         yield _beyond_rights(shown, submitted, "what is none of its business")
     if is_insider and kind in WITH_PERSONAL_DATA:
         return
+    if kind == "ListCollaborationsResponse":
+        details = (name for name in LEFT_OUT if any(_values(shown.answer, name)))
+        yield from (_beyond_rights(shown, submitted, f"the {name} of a task") for name in details)
     whole = shown.answer.SerializeToString()
     for name, text in _texts(submitted.fact.application.personal):
         if text.encode() in whole and f"applicant.{name}" not in allowed and name not in allowed:

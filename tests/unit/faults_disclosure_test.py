@@ -14,7 +14,14 @@ from ronghe.case.v1.case_service_pb2 import (
     ListCasesResponse,
     TimelineEntry,
 )
-from ronghe.collaboration.v1.collaboration_pb2 import Brief, Collaboration, Task
+from ronghe.collaboration.v1.collaboration_pb2 import (
+    Answer,
+    Assignment,
+    Brief,
+    Collaboration,
+    Hop,
+    Task,
+)
 from ronghe.collaboration.v1.collaboration_service_pb2 import (
     GetCollaborationResponse,
     GetTaskResponse,
@@ -108,6 +115,23 @@ def test_a_task_shows_the_fields_that_its_rule_discloses_and_no_other() -> None:
     fields = [FormValue(name="area_m2", number=12), FormValue(name="height_m", number=3)]
     answer = GetTaskResponse(task=Task(task_id=TASK, brief=Brief(form=fields)))
     assert problems(IS_ASKED, answer) == ["GetTaskResponse shows the field height_m"]
+
+
+@pytest.mark.parametrize(
+    ("task", "part"),
+    [
+        (Task(task_id=TASK, brief=Brief(question="?")), "brief"),
+        (Task(task_id=TASK, answer=Answer(text="!")), "answer"),
+        (Task(task_id=TASK, hops=[Hop(number=1)]), "hops"),
+        (Task(task_id=TASK, assignments=[Assignment(number=1)]), "assignments"),
+    ],
+)
+@pytest.mark.parametrize("party", [LEADS, ROUTES])
+def test_a_list_leaves_the_details_of_tasks_out(party: str, task: Task, part: str) -> None:
+    answer = ListCollaborationsResponse(
+        collaborations=[Collaboration(collaboration_id=COLLABORATION, case_id=CASE, tasks=[task])]
+    )
+    assert problems(party, answer) == [f"ListCollaborationsResponse shows the {part} of a task"]
 
 
 def test_nobody_who_looks_is_no_proof() -> None:
