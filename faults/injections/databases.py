@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psycopg
 
-from faults.disk import filled
+from faults.disk import can_slow, filled, slowed
 from faults.injections.network import worsened
 from faults.injections.probes import probed
 from faults.injections.processes import nobody_dies
@@ -26,6 +26,8 @@ from faults.proxy import Network
 PATIENCE_SECONDS = 60.0
 STANDS_SECONDS, GOES_SECONDS = 0.4, 0.1
 """A slow server: of every half second it works a tenth."""
+WRITES_A_SECOND = 20
+"""Of a slow disk: a commit takes two or three, each fifty milliseconds."""
 FULL_BYTES = 4096
 """No file grows beyond."""
 BROKEN = ("intake", "department")
@@ -172,12 +174,18 @@ def _locked(database: Path) -> Iterator[None]:
         connection.execute("ROLLBACK")
 
 
-def often_locked(seconds: float) -> Injection:
-    """Every commit has to wait, as on a slow disk: somebody has each file most of the time."""
+def slow_disk(seconds: float) -> Injection:
+    """Every commit has to wait for its disk; where that cannot be slowed, somebody has each file most of the time."""
 
     async def inject(stage: Stage) -> None:
-        async with probed(stage, reads=False, writes=False):
-            await asyncio.gather(*(asyncio.to_thread(_lock_often, stage, name, seconds) for name in SUBSYSTEMS))
+        disk = stage.mesh.database("intake").parent
+        with nobody_dies(stage, SUBSYSTEMS):
+            async with probed(stage, reads=False, writes=False):
+                if can_slow(disk):
+                    with slowed(disk, map(stage.mesh.pid, SUBSYSTEMS), WRITES_A_SECOND):
+                        await asyncio.sleep(seconds)
+                else:
+                    await asyncio.gather(*(asyncio.to_thread(_lock_often, stage, name, seconds) for name in SUBSYSTEMS))
 
     return inject
 

@@ -10,10 +10,10 @@ from faults.injections.databases import (
     disk_full,
     exhausted,
     locked,
-    often_locked,
     refusing,
     restarted,
     slow,
+    slow_disk,
     standing,
     unwritable,
 )
@@ -65,7 +65,7 @@ def on_sqlite(quick: bool, chance: Random) -> Sequence[Fault]:
         Fault(f"SQLite's file locked {SECONDS:.0f} s", locked(SECONDS), measured=True),
         Fault(f"SQLite cannot write {SECONDS:.0f} s", unwritable(SECONDS), measured=True),
         Fault(f"SQLite's disk full {SECONDS:.0f} s", disk_full(SECONDS), measured=True),
-        Fault(f"SQLite on a slow disk {SECONDS:.0f} s", often_locked(SECONDS), measured=True),
+        Fault(f"SQLite on a slow disk {SECONDS:.0f} s", slow_disk(SECONDS), measured=True),
     ]
     chance.shuffle(faults)
     return faults

@@ -1,12 +1,25 @@
-"""A small disk of its own, which can be full."""
+"""A small disk of its own, which can be full, or slow."""
 
 import errno
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from faults.disk import bring_back, can_mount, filled, mount, unmount
+from faults.disk import BLKIO, bring_back, can_mount, can_slow, filled, mount, slowed, unmount
+
+LINES = 20
+WRITER = """
+import os, sys
+with open(sys.argv[1], "wb", buffering=0) as file:
+    for line in sys.stdin:
+        file.write(line.encode())
+        os.fdatasync(file.fileno())
+        print(line, end="", flush=True)
+"""
 
 
 @pytest.fixture
@@ -35,3 +48,35 @@ def test_what_was_on_a_disk_is_there_when_it_is_gone(disk: Path) -> None:
     assert not disk.is_mount()
     assert (disk / "db").read_bytes() == b"rows"
     assert sorted(disk.parent.iterdir()) == [disk]
+
+
+def seconds_for(writer: "subprocess.Popen[str]", lines: int) -> float:
+    """Until so many lines are on the disk, one after the other."""
+    assert writer.stdin is not None
+    assert writer.stdout is not None
+    began = time.monotonic()
+    for number in range(lines):
+        writer.stdin.write(f"{number}\n")
+        writer.stdin.flush()
+        assert writer.stdout.readline() == f"{number}\n"
+    return time.monotonic() - began
+
+
+def test_a_process_that_dies_leaves_no_group_behind(disk: Path) -> None:
+    if not can_slow(disk):
+        pytest.skip("no disk can be slowed down here")
+    with subprocess.Popen(["sleep", "60"]) as process, slowed(disk, [process.pid], writes=5):
+        process.kill()
+        group = BLKIO / f"ronghe-faults-{process.pid}"
+        assert group.exists()
+    assert not group.exists()
+
+
+def test_what_is_written_to_a_slow_disk_waits_for_it(disk: Path) -> None:
+    if not can_slow(disk):
+        pytest.skip("no disk can be slowed down here")
+    command = [sys.executable, "-c", WRITER, str(disk / "file")]
+    writer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with writer, slowed(disk, [writer.pid], writes=5):
+        slow = seconds_for(writer, LINES)
+    assert slow > LINES / 5 / 2
