@@ -38,7 +38,7 @@ log = structlog.get_logger()
 ADMIN_SECONDS = 5.0
 # For what is looked at time after time, and may be looked at again.
 LOOK_SECONDS = 1.0
-
+LATE = "a broker did not answer in time"
 
 URL_SAFE = str.maketrans("+/", "-_")
 
@@ -410,8 +410,12 @@ class Admin:
     """What is asked of the brokers beside messages. Blocking: call it on a thread."""
 
     def __init__(self, access: KafkaAccess) -> None:
+        """Raises KafkaUnavailable where the certificate or its key cannot be read."""
         self._access = access
-        self._client = AdminClient(access.config())
+        try:
+            self._client = AdminClient(access.config())
+        except KafkaException as error:
+            raise _unavailable(error) from error
 
     def wait_ready(self, seconds: float) -> None:
         """Return when a broker answers; raises KafkaUnavailable after so many seconds."""
@@ -424,15 +428,19 @@ class Admin:
         """Have every broker look whether the file of its certificate is another one; raises KafkaUnavailable.
 
         A broker does so within some seconds when one of its settings is set or forgotten, also where that changes
-        nothing (KAFKA-14136). This forgets one that it has from its own file alone: nothing stays behind.
+        nothing (KAFKA-14136). This forgets one that is never set: nothing stays behind.
         """
         try:
             brokers = self._client.list_topics(timeout=ADMIN_SECONDS).brokers
-            told = self._client.incremental_alter_configs([_forgetting(number) for number in brokers])
-            for answer in told.values():
-                answer.result(ADMIN_SECONDS * 2)
+            # The library takes one broker a call.
+            told = [self._client.incremental_alter_configs([_forgetting(number)]) for number in brokers]
+            for answers in told:
+                for answer in answers.values():
+                    answer.result(ADMIN_SECONDS)
         except KafkaException as error:
             raise _unavailable(error) from error
+        except TimeoutError as error:
+            raise KafkaUnavailable(LATE) from error
 
     def ensure_topic(self, settings: BridgeSettings, replication: int, config: dict[str, str]) -> None:
         """Make the topic unless it is there."""
@@ -443,6 +451,8 @@ class Admin:
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise _unavailable(error) from error
+        except TimeoutError as error:
+            raise KafkaUnavailable(LATE) from error
 
     def topic_id(self, topic: str) -> str:
         """The id the topic got when it was made, as Kafka's own tools print it: another id is another topic."""
@@ -453,7 +463,7 @@ class Admin:
         except KafkaException as error:
             raise _unavailable(error) from error
         except TimeoutError as error:
-            raise KafkaUnavailable("the topic was not described in time") from error
+            raise KafkaUnavailable(LATE) from error
 
     def begins(self, topic: str, partitions: Sequence[int]) -> Mapping[int, int]:
         """The offset of the first message of each partition, where its leader tells in time."""

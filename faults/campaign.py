@@ -21,6 +21,7 @@ from faults.checker.journals import SUBSYSTEMS, read
 from faults.checker.mutations import blind_spots
 from faults.checker.sample import sample
 from faults.checker.settled import check as check_settled
+from faults.disk import unmount_below
 from faults.injections.stage import Fault, NotInjected, Scene, Stage
 from faults.load.cast import INTAKES
 from faults.load.load import Load, load
@@ -98,6 +99,7 @@ class Campaign:
 
     async def run(self, faults: Sequence[Fault]) -> Verdict:
         """Break the mesh in this way, and judge."""
+        unmount_below(self.folder)
         shutil.rmtree(self.folder, ignore_errors=True)
         crashes = self.folder / "crashes"
         crashes.mkdir(parents=True)

@@ -1,9 +1,9 @@
-"""A small disk of its own, where one can be mounted: by root, and not in every container."""
+"""A small disk of its own, where root can mount one: it can be full, or slow."""
 
 import os
 import subprocess
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -12,6 +12,7 @@ CHUNKS = (1 << 20, 1 << 10)
 DEATH_SECONDS, LOOK_SECONDS = 10.0, 0.02
 BLKIO = Path("/sys/fs/cgroup/blkio")
 """Where root tells the kernel how fast a disk may be to whom: version 1 of control groups."""
+LIMIT = "blkio.throttle.write_iops_device"
 
 
 def can_mount(folder: Path) -> bool:
@@ -19,27 +20,39 @@ def can_mount(folder: Path) -> bool:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         mount(folder, LEAST_BYTES)
-    except (OSError, subprocess.CalledProcessError):
-        _image(folder).unlink(missing_ok=True)
+    except OSError:
         return False
     unmount(folder)
     return True
 
 
 def mount(folder: Path, size: int) -> None:
-    """A disk of so many bytes, in the place of what is there: a file beside it, with a file system of its own."""
+    """A disk of so many bytes, in the place of what is there: a file beside it, with a file system of its own.
+
+    Raises OSError.
+    """
     image = _image(folder)
-    with image.open("wb") as file:
-        file.truncate(size)
-    _run("mkfs.ext4", "-q", "-m", "0", str(image))
-    _run("mount", "-o", "loop", str(image), str(folder))
+    try:
+        with image.open("wb") as file:
+            file.truncate(size)
+        _run("mkfs.ext4", "-q", "-m", "0", str(image))
+        _run("mount", "-o", "loop", str(image), str(folder))
+    except OSError:
+        image.unlink()
+        raise
     (folder / "lost+found").rmdir()  # a broker would take it for a partition
 
 
 def unmount(folder: Path) -> None:
     """What is on it is gone."""
     _run("umount", str(folder))
-    _image(folder).unlink()
+    _image(folder).unlink(missing_ok=True)
+
+
+def unmount_below(folder: Path) -> None:
+    """What a campaign that was killed has left mounted."""
+    for place in [path for path in folder.rglob("*") if path.is_mount()]:
+        unmount(place)
 
 
 def _image(folder: Path) -> Path:
@@ -47,7 +60,10 @@ def _image(folder: Path) -> Path:
 
 
 def _run(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True)
+    """Raises OSError: there is no such program, or what it says."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise OSError(f"{command[0]}: {done.stderr.strip()}")
 
 
 def bring_back(folder: Path) -> None:
@@ -81,26 +97,29 @@ def filled(folder: Path) -> Iterator[None]:
 
 def can_slow(folder: Path) -> bool:
     """Whether it has a disk of its own, which can be slowed down."""
-    return folder.is_mount() and os.access(BLKIO / "cgroup.procs", os.W_OK)
+    return folder.is_mount() and os.access(_group_of(os.getpid()) / LIMIT, os.W_OK)
 
 
 @contextmanager
-def slowed(folder: Path, pids: Iterable[int], writes: int) -> Iterator[None]:
-    """Its disk writes for each of these processes so often a second, and no more, while the block lasts."""
-    device = folder.stat().st_dev
-    limit = f"{os.major(device)}:{os.minor(device)} {writes}"
-    groups = {pid: (_group_of(pid), BLKIO / f"ronghe-faults-{pid}") for pid in pids}
+def slowed(folder: Path, pid: int, writes: int) -> Iterator[None]:
+    """Its disk writes for this process so often a second, and no more, while the block lasts."""
+    device, before, slow = folder.stat().st_dev, _group_of(pid), BLKIO / f"ronghe-faults-{pid}"
+    slow.mkdir(exist_ok=True)
     try:
-        for pid, (_, slow) in groups.items():
-            slow.mkdir()
-            (slow / "blkio.throttle.write_iops_device").write_text(limit)
-            (slow / "cgroup.procs").write_text(str(pid))
+        (slow / LIMIT).write_text(f"{os.major(device)}:{os.minor(device)} {writes}")
+        (slow / "cgroup.procs").write_text(str(pid))
         yield
     finally:
-        for pid, (before, slow) in groups.items():
-            with suppress(ProcessLookupError):
-                (before / "cgroup.procs").write_text(str(pid))
-            _remove(slow)
+        with suppress(ProcessLookupError):
+            (before / "cgroup.procs").write_text(str(pid))
+        _remove(slow)
+
+
+def _group_of(pid: int) -> Path:
+    """The control group in which it is, where there are such groups."""
+    lines = (line.split(":", 2) for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines())
+    names = [path.lstrip("/") for _, controllers, path in lines if "blkio" in controllers.split(",")]
+    return BLKIO.joinpath(*names)
 
 
 def _remove(group: Path) -> None:
@@ -109,9 +128,3 @@ def _remove(group: Path) -> None:
     while (group / "cgroup.procs").read_text() and time.monotonic() < end:
         time.sleep(LOOK_SECONDS)
     group.rmdir()
-
-
-def _group_of(pid: int) -> Path:
-    """The control group in which it is."""
-    lines = (line.split(":", 2) for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines())
-    return next(BLKIO / path.lstrip("/") for _, controllers, path in lines if "blkio" in controllers.split(","))

@@ -19,8 +19,8 @@ OF_TASKS = ("GetTaskResponse", "ListTasksResponse")
 OF_COLLABORATIONS = ("GetCollaborationResponse", "ListCollaborationsResponse")
 WITH_PERSONAL_DATA = ("GetCaseResponse", "GetApplicationResponse", "GetDocumentResponse", "GetCollaborationResponse")
 """To those who may see the whole case."""
-LEFT_OUT = ("brief", "answer", "hops", "assignments")
-"""Of the tasks in a list of collaborations."""
+LEFT_OUT = ("receipt", "asks", "brief", "answer", "hops", "assignments")
+"""Of collaborations in a list, and of their tasks."""
 
 
 def check(history: History) -> Iterator[Problem]:
@@ -159,8 +159,9 @@ def _beyond(rights: _Rights, shown: Shown, subject: str, submitted: Event) -> It
     if is_insider and kind in WITH_PERSONAL_DATA:
         return
     if kind == "ListCollaborationsResponse":
-        details = (name for name in LEFT_OUT if any(_values(shown.answer, name)))
-        yield from (_beyond_rights(shown, submitted, f"the {name} of a task") for name in details)
+        lines = [line for line in _values(shown.answer, "collaborations") if line.collaboration_id == subject]
+        details = (name for name in LEFT_OUT if any(any(_values(line, name)) for line in lines))
+        yield from (_beyond_rights(shown, submitted, f"the {name}, which is not for a list") for name in details)
     whole = shown.answer.SerializeToString()
     for name, text in _texts(submitted.fact.application.personal):
         if text.encode() in whole and f"applicant.{name}" not in allowed and name not in allowed:
@@ -181,7 +182,7 @@ def _subjects(shown: Shown) -> set[str]:
     return {shown.case_id, *_values(shown.answer, "case_id")}
 
 
-def _values(message: Message, name: str) -> Iterator[str]:
+def _values(message: Message, name: str) -> Iterator[Any]:
     """Of all fields of this name, however deep."""
     for descriptor, value in message.ListFields():
         parts: Sequence[Any] = value if descriptor.is_repeated else [value]

@@ -11,8 +11,8 @@ from faults.checker.history import History, InboxRow, Journal, Kind, Row, Shown,
 from faults.checker.routes import OUTCOMES
 from ronghe.case.v1.case_pb2 import Case
 from ronghe.case.v1.case_service_pb2 import GetCaseTimelineResponse, ListCasesResponse, TimelineEntry
-from ronghe.collaboration.v1.collaboration_pb2 import Brief, Task
-from ronghe.collaboration.v1.collaboration_service_pb2 import ListTasksResponse
+from ronghe.collaboration.v1.collaboration_pb2 import Brief, Collaboration, Task
+from ronghe.collaboration.v1.collaboration_service_pb2 import ListCollaborationsResponse, ListTasksResponse
 from ronghe.event.v1.event_pb2 import JournalHead
 from ronghe.intake.v1.intake_service_pb2 import GetApplicationResponse
 
@@ -301,6 +301,15 @@ def a_task_that_shows_who_applies(history: History) -> History:
     return replace(history, shown=[*history.shown, Shown(f"organ/{assigned.fact.organ.id}", "", answer)])
 
 
+def a_list_with_a_question(history: History) -> History:
+    """To the lead that asks it, which sees it elsewhere."""
+    assigned = next(event for event in history.own.values() if event.name == "TaskAssigned")
+    asked = Task(task_id=assigned.fact.task_id, brief=Brief(question=assigned.fact.brief.question))
+    line = Collaboration(collaboration_id=assigned.fact.collaboration_id, tasks=[asked])
+    answer = ListCollaborationsResponse(collaborations=[line])
+    return replace(history, shown=[*history.shown, Shown(f"organ/{assigned.fact.lead_id}", "", answer)])
+
+
 def nobody_who_looks(history: History) -> History:
     """Of everything from beginning to end."""
     return replace(history, shown=[], whole=True)
@@ -385,6 +394,7 @@ MUTATIONS: dict[Mutation, Kind] = {
     an_application_shown_to_another_intake_system: Kind.DISCLOSED,
     a_list_that_tells_who_applies: Kind.DISCLOSED,
     a_task_that_shows_who_applies: Kind.DISCLOSED,
+    a_list_with_a_question: Kind.DISCLOSED,
     nobody_who_looks: Kind.DISCLOSED,
     a_fact_nobody_requested: Kind.INVENTED,
     a_refusal_with_an_effect: Kind.INVENTED,

@@ -179,13 +179,18 @@ def slow_disk(seconds: float) -> Injection:
 
     async def inject(stage: Stage) -> None:
         disk = stage.mesh.database("intake").parent
-        with nobody_dies(stage, SUBSYSTEMS):
+        is_real = can_slow(disk)
+        for name in SUBSYSTEMS:
+            await stage.mesh.running(name)
+        with nobody_dies(stage, SUBSYSTEMS), ExitStack() as slow:
             async with probed(stage, reads=False, writes=False):
-                if can_slow(disk):
-                    with slowed(disk, map(stage.mesh.pid, SUBSYSTEMS), WRITES_A_SECOND):
-                        await asyncio.sleep(seconds)
+                if is_real:
+                    for name in SUBSYSTEMS:
+                        slow.enter_context(slowed(disk, stage.mesh.pid(name), WRITES_A_SECOND))
+                    await asyncio.sleep(seconds)
                 else:
                     await asyncio.gather(*(asyncio.to_thread(_lock_often, stage, name, seconds) for name in SUBSYSTEMS))
+        stage.figures["databases on a disk that was slow for real"] = len(SUBSYSTEMS) if is_real else 0
 
     return inject
 
@@ -218,14 +223,16 @@ def disk_full(seconds: float) -> Injection:
 
     async def inject(stage: Stage) -> None:
         disk = stage.mesh.database("intake").parent
+        is_real = disk.is_mount()
         with nobody_dies(stage, SUBSYSTEMS), ExitStack() as full:
-            if disk.is_mount():
+            if is_real:
                 full.enter_context(filled(disk))
             else:
                 for name in SUBSYSTEMS:
                     full.enter_context(_no_growth(stage.mesh.pid(name)))
             async with probed(stage, reads=False):
                 await asyncio.sleep(seconds)
+        stage.figures["databases on a disk that was full for real"] = len(SUBSYSTEMS) if is_real else 0
 
     return inject
 

@@ -1,4 +1,4 @@
-"""One process of each subsystem whose databases can fail: by a wire to PostgreSQL, or on a disk that can be full."""
+"""One process of each subsystem whose databases fail: by a wire to PostgreSQL, or by a disk that is full or slow."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from faults.disk import bring_back, can_mount, mount, unmount
+from faults.disk import bring_back, can_mount, mount
 from faults.mesh import Mesh, single
 from faults.meshes.postgresql import postgresql
 from faults.meshes.replicas import DISTANCE, ReplicatedMesh
@@ -101,8 +101,6 @@ async def on_small_disk(folder: Path, port_base: int, environment: Mapping[str, 
 
 @contextmanager
 def _small_disk(folder: Path) -> Iterator[None]:
-    if folder.is_mount():  # of a campaign that was killed
-        unmount(folder)
     if not can_mount(folder):
         yield
         return

@@ -22,15 +22,16 @@ def main() -> int:
         return 1
     try:
         names = arguments.parties or [issued.name for issued in list_certificates(folder)]
-        parties = [None if name == BROKER else Identity.parse(name) for name in names]
+        parties = [Identity.parse(name) for name in names if name != BROKER]
         authority = Authority(folder)
         for party in parties:
-            if party is None:
-                authority.issue_broker(anew=arguments.anew)
-                _reload(arguments.data)
-            else:
-                authority.issue(party, anew=arguments.anew)
-            sys.stdout.write(f"{party or BROKER}\n")
+            authority.issue(party, anew=arguments.anew)
+            sys.stdout.write(f"{party}\n")
+        if BROKER in names:
+            # Last, and by a service's new certificate: the old one may have ended.
+            authority.issue_broker(anew=arguments.anew)
+            _reload(arguments.data)
+            sys.stdout.write(f"{BROKER}\n")
     except (OSError, ValueError, MeshError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -38,14 +39,15 @@ def main() -> int:
 
 
 def _reload(data: Path) -> None:
-    """Tell the brokers of a mesh that runs; others read it when they start. Raises MeshError."""
+    """Tell the brokers of a mesh that is up; others read it when they start. Raises MeshError."""
     endpoints = endpoints_file(data)
     if endpoints.exists():
         brokers = json.loads(endpoints.read_text())["kafka"]["address"]
         try:
-            Admin(access(brokers, data / "pki", SERVICES[0])).reload_certificates()
+            Admin(access(brokers, data / "pki", SERVICES[1])).reload_certificates()
         except KafkaUnavailable as error:
-            raise MeshError(f"{BROKER} has a new file, but the broker was not told: {error}; do it again") from error
+            told = f"{BROKER} has a new file, but the broker was not told: {error}; do it again, or restart the mesh"
+            raise MeshError(told) from error
 
 
 def _arguments() -> argparse.Namespace:

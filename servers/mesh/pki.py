@@ -89,7 +89,7 @@ class Authority:
         return keystore
 
     def _issue(self, path: Path, name: str, uri: str, *, anew: bool = False) -> None:
-        if not anew and path.exists() and _expiry(path) > datetime.now(UTC) + RENEWAL:
+        if not anew and _may_stay(path):
             return
         path.parent.mkdir(exist_ok=True)
         key = ec.generate_private_key(ec.SECP256R1())
@@ -128,6 +128,16 @@ def list_certificates(folder: Path) -> Iterator[Issued]:
     for path in sorted(folder.glob("*/*.pem")):
         if path.name != "keystore.pem":
             yield Issued(f"{path.parent.name}/{path.stem}", path, _expiry(path))
+
+
+def _may_stay(path: Path) -> bool:
+    """Whether there is one that is good for some time. An issue may have been cut short: then its key is another's."""
+    key = path.with_suffix(".key")
+    if not (path.exists() and key.exists()):
+        return False
+    certificate = x509.load_pem_x509_certificate(path.read_bytes())
+    own = serialization.load_pem_private_key(key.read_bytes(), None).public_key() == certificate.public_key()
+    return own and certificate.not_valid_after_utc > datetime.now(UTC) + RENEWAL
 
 
 def _expiry(path: Path) -> datetime:

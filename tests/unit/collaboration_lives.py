@@ -183,7 +183,9 @@ class Lives:
     def an_application_comes(self) -> None:
         item, division = self.chance.choice([(ROAD_WORKS, YUZHONG)] * 3 + [(ALLOWANCE, JIEFANGBEI), (SIGNS, YUZHONG)])
         places = [Place(division=code) for code in self.chance.sample(PLACES, self.chance.randint(1, 3))]
-        submission = builders.submission(self.now, item, division=division, places=places)
+        self.submit(builders.submission(self.now, item, division=division, places=places))
+
+    def submit(self, submission: Message) -> None:
         self.city.intake.execute(submission, INTAKE)
 
     def the_applicant_acts(self) -> None:

@@ -16,6 +16,7 @@ from ronghe.case.v1.case_service_pb2 import (
 )
 from ronghe.collaboration.v1.collaboration_pb2 import (
     Answer,
+    Ask,
     Assignment,
     Brief,
     Collaboration,
@@ -118,20 +119,22 @@ def test_a_task_shows_the_fields_that_its_rule_discloses_and_no_other() -> None:
 
 
 @pytest.mark.parametrize(
-    ("task", "part"),
+    ("detail", "name"),
     [
-        (Task(task_id=TASK, brief=Brief(question="?")), "brief"),
-        (Task(task_id=TASK, answer=Answer(text="!")), "answer"),
-        (Task(task_id=TASK, hops=[Hop(number=1)]), "hops"),
-        (Task(task_id=TASK, assignments=[Assignment(number=1)]), "assignments"),
+        (Collaboration(receipt=Document(number="1")), "receipt"),
+        (Collaboration(asks=[Ask(question="?")]), "asks"),
+        (Collaboration(tasks=[Task(brief=Brief(question="?"))]), "brief"),
+        (Collaboration(tasks=[Task(answer=Answer(text="!"))]), "answer"),
+        (Collaboration(tasks=[Task(hops=[Hop(number=1)])]), "hops"),
+        (Collaboration(tasks=[Task(assignments=[Assignment(number=1)])]), "assignments"),
     ],
 )
 @pytest.mark.parametrize("party", [LEADS, ROUTES])
-def test_a_list_leaves_the_details_of_tasks_out(party: str, task: Task, part: str) -> None:
-    answer = ListCollaborationsResponse(
-        collaborations=[Collaboration(collaboration_id=COLLABORATION, case_id=CASE, tasks=[task])]
-    )
-    assert problems(party, answer) == [f"ListCollaborationsResponse shows the {part} of a task"]
+def test_a_list_leaves_details_out(party: str, detail: Collaboration, name: str) -> None:
+    line, other = Collaboration(collaboration_id=COLLABORATION), Collaboration(collaboration_id=OTHER_CASE)
+    line.MergeFrom(detail)
+    answer = ListCollaborationsResponse(collaborations=[line, other])
+    assert problems(party, answer) == [f"ListCollaborationsResponse shows the {name}, which is not for a list"]
 
 
 def test_nobody_who_looks_is_no_proof() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from faults.disk import BLKIO, bring_back, can_mount, can_slow, filled, mount, slowed, unmount
+from faults.disk import BLKIO, bring_back, can_mount, can_slow, filled, mount, slowed, unmount, unmount_below
 
 LINES = 20
 WRITER = """
@@ -50,12 +50,12 @@ def test_what_was_on_a_disk_is_there_when_it_is_gone(disk: Path) -> None:
     assert sorted(disk.parent.iterdir()) == [disk]
 
 
-def seconds_for(writer: "subprocess.Popen[str]", lines: int) -> float:
-    """Until so many lines are on the disk, one after the other."""
+def seconds_for_lines(writer: "subprocess.Popen[str]") -> float:
+    """Until all lines are on the disk, one after the other."""
     assert writer.stdin is not None
     assert writer.stdout is not None
     began = time.monotonic()
-    for number in range(lines):
+    for number in range(LINES):
         writer.stdin.write(f"{number}\n")
         writer.stdin.flush()
         assert writer.stdout.readline() == f"{number}\n"
@@ -65,7 +65,7 @@ def seconds_for(writer: "subprocess.Popen[str]", lines: int) -> float:
 def test_a_process_that_dies_leaves_no_group_behind(disk: Path) -> None:
     if not can_slow(disk):
         pytest.skip("no disk can be slowed down here")
-    with subprocess.Popen(["sleep", "60"]) as process, slowed(disk, [process.pid], writes=5):
+    with subprocess.Popen(["sleep", "60"]) as process, slowed(disk, process.pid, writes=5):
         process.kill()
         group = BLKIO / f"ronghe-faults-{process.pid}"
         assert group.exists()
@@ -77,6 +77,12 @@ def test_what_is_written_to_a_slow_disk_waits_for_it(disk: Path) -> None:
         pytest.skip("no disk can be slowed down here")
     command = [sys.executable, "-c", WRITER, str(disk / "file")]
     writer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    with writer, slowed(disk, [writer.pid], writes=5):
-        slow = seconds_for(writer, LINES)
+    with writer, slowed(disk, writer.pid, writes=5):
+        slow = seconds_for_lines(writer)
     assert slow > LINES / 5 / 2
+
+
+def test_what_a_killed_campaign_left_mounted_is_unmounted(disk: Path) -> None:
+    disk.with_name("disk.image").unlink()
+    unmount_below(disk.parent)
+    assert not disk.is_mount()

@@ -88,9 +88,21 @@ def test_what_soon_expires_is_made_anew_by_the_same_authority(tmp_path: Path, mo
     assert keystore.read_bytes() != old["broker/keystore.pem"]
 
 
-def test_an_issue_that_was_cut_short_is_done_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", [".pem", ".key"])
+def test_an_issue_that_was_cut_short_is_done_again(tmp_path: Path, suffix: str) -> None:
     issue_all(tmp_path, [ORGAN])
-    (tmp_path / "organ" / f"{ORGAN.id}.pem").unlink()
+    (tmp_path / "organ" / f"{ORGAN.id}{suffix}").unlink()
+    issue_all(tmp_path, [ORGAN])
+    context_of(tmp_path, ORGAN, ssl.PROTOCOL_TLS_CLIENT)
+
+
+def test_a_renewal_that_was_cut_short_is_done_again(tmp_path: Path) -> None:
+    """The new key is there, the certificate is the old one still."""
+    authority = issue_all(tmp_path, [ORGAN])
+    path = tmp_path / "organ" / f"{ORGAN.id}.pem"
+    old = path.read_bytes()
+    authority.issue(ORGAN, anew=True)
+    path.write_bytes(old)
     issue_all(tmp_path, [ORGAN])
     context_of(tmp_path, ORGAN, ssl.PROTOCOL_TLS_CLIENT)
 
@@ -110,23 +122,27 @@ def test_everyone_is_renewed_the_brokers_too(
     before = contents(tmp_path / "pki")
     assert certs(tmp_path, monkeypatch, "--anew") == 0
     after = contents(tmp_path / "pki")
-    assert capsys.readouterr().out.split() == ["broker/broker", "organ/fire-500103"]
+    assert capsys.readouterr().out.split() == ["organ/fire-500103", "broker/broker"]
     assert {name for name in after if after[name] == before[name]} == {"ca.key", "ca.pem"}
 
 
-def test_a_broker_that_could_not_be_told_is_named(
+def test_a_broker_that_could_not_be_told_is_named_and_everybody_else_has_his(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It would go on with the old one, for months perhaps."""
-    issue_all(tmp_path / "pki", [SERVICE]).issue_broker()
+    issue_all(tmp_path / "pki", [Identity("service", "governance-01")]).issue_broker()
+    before = contents(tmp_path / "pki")
     (tmp_path / "run").mkdir()
     (nobody,) = free_ports(1)
     (tmp_path / "run" / "endpoints.json").write_text(json.dumps({"kafka": {"address": f"127.0.0.1:{nobody}"}}))
     monkeypatch.setattr(kafka, "ADMIN_SECONDS", 0.5)
-    assert certs(tmp_path, monkeypatch, "--anew", "broker/broker") == 1
+    assert certs(tmp_path, monkeypatch, "--anew") == 1
     said = capsys.readouterr()
-    assert said.out == ""
-    assert re.fullmatch("broker/broker has a new file, but the broker was not told: .*; do it again\n", said.err)
+    assert said.out == "service/governance-01\n"
+    told = "broker/broker has a new file, but the broker was not told: .*; do it again, or restart the mesh\n"
+    assert re.fullmatch(told, said.err)
+    after = contents(tmp_path / "pki")
+    assert {name for name in after if after[name] == before[name]} == {"ca.key", "ca.pem"}
 
 
 def certs(data: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:

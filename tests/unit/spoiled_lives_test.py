@@ -13,10 +13,8 @@ from hypothesis import strategies as st
 
 from clients.identity import Identity
 from faults.fuzzing.messages import Hostile
-from ronghe.catalog.v1.catalog_pb2 import Place
 from servers.kernel.stream import Refused
 from servers.rpc.validation import parse, validate
-from tests import builders
 from tests.builders import ALLOWANCE, INTAKE, JIEFANGBEI, ROAD_WORKS, YUZHONG
 from tests.machines import Machine
 from tests.unit.collaboration_lives import SIGNS, Lives, catalog
@@ -24,6 +22,8 @@ from tests.unit.collaboration_lives import SIGNS, Lives, catalog
 KEPT = ("request_id", "actor", "occurred_at")
 GUESSES = ("fire-500103", "traffic-police-500106", f"town-gov-{JIEFANGBEI}", "traffic-police", "TOWN_GOV", "area_m2")
 """Beside the items, the divisions and the centers."""
+ACCEPTED = ("SubmitApplication", "AcceptApplication", "RequestCollaboration", "RouteCollaboration", "ReturnTask")
+"""Those in which another word often is right too."""
 
 
 class SpoiledLives(Lives):
@@ -36,28 +36,37 @@ class SpoiledLives(Lives):
         self.taken: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
 
+    def submit(self, submission: Message) -> None:
+        self.attempt(self.city.intake, submission, INTAKE)
+
     def attempt(self, machine: Machine, command: Message, caller: Identity) -> None:
         for _ in range(self.chance.choice((0, 1, 3))):
-            self.spoil(machine, command, caller)
+            spoiled = self.spoiled(command)
+            if spoiled is not None:
+                self.try_out(machine, spoiled, caller)
         super().attempt(machine, command, caller)
 
-    def spoil(self, machine: Machine, command: Message, caller: Identity) -> None:
-        name = command.DESCRIPTOR.name
+    def spoiled(self, command: Message) -> Message | None:
+        """Another command, where the contract's rules let it pass."""
         body = self.hostile.spoiled_once(command.SerializeToString(), command.DESCRIPTOR, KEPT)
         try:
             spoiled = parse(type(command), body)
+            if spoiled == command:
+                return None
             spoiled.request_id = str(UUID(int=self.chance.getrandbits(128), version=4))
             validate(spoiled)
-            machine.execute(spoiled, caller)
+        except Refused:
+            return None
+        return spoiled
+
+    def try_out(self, machine: Machine, command: Message, caller: Identity) -> None:
+        name = command.DESCRIPTOR.name
+        try:
+            machine.execute(command, caller)
         except Refused:
             self.refused[name] += 1
         else:
             self.taken[name] += 1
-
-    def an_application_comes(self) -> None:
-        item, division = self.chance.choice([(ROAD_WORKS, YUZHONG), (ALLOWANCE, JIEFANGBEI), (SIGNS, YUZHONG)])
-        places = [Place(division=JIEFANGBEI), Place(division=YUZHONG)]
-        self.attempt(self.city.intake, builders.submission(self.now, item, division=division, places=places), INTAKE)
 
 
 @settings(max_examples=20, deadline=None)
@@ -66,7 +75,7 @@ def test_a_command_that_is_right_but_for_one_place_is_refused_or_has_lawful_effe
     SpoiledLives(Random(seed)).run()
 
 
-def test_the_lives_above_meet_every_command_accepted_and_refused() -> None:
+def test_in_the_lives_above_the_rules_refuse_every_command_and_accept_some() -> None:
     taken: Counter[str] = Counter()
     refused: Counter[str] = Counter()
     for seed in range(25):
@@ -75,4 +84,5 @@ def test_the_lives_above_meet_every_command_accepted_and_refused() -> None:
         taken += lives.taken
         refused += lives.refused
     commands = {kind.DESCRIPTOR.name for each in city.machines for stream in each.streams for kind in stream.commands}
-    assert taken.keys() == refused.keys() == commands
+    assert refused.keys() == commands
+    assert taken.keys() > {f"{name}Request" for name in ACCEPTED}
