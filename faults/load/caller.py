@@ -13,6 +13,7 @@ from math import inf
 from random import Random
 from typing import Any, TypeVar, cast
 
+import structlog
 from google.protobuf.message import Message
 from grpc import StatusCode
 
@@ -22,6 +23,8 @@ from clients.errors import DeadlineExceeded, Overloaded, RongheError, Unavailabl
 from clients.identity import Identity
 from faults.checker.marks import mark_of
 from faults.load.durable import DurableLog
+
+log = structlog.get_logger()
 
 Req = TypeVar("Req", bound=Message)
 Resp = TypeVar("Resp", bound=Message)
@@ -246,6 +249,8 @@ class Caller:
             try:
                 return await self._called(call, request, at_once=at_once)
             except RongheError as error:
+                if error.code in UNEXPECTED:
+                    log.warning("caller.unexpected", command=type(request).__name__, error=str(error))
                 if not self._is_worth_a_repeat(error):
                     raise
                 self.repeats += 1

@@ -8,7 +8,7 @@ from random import Random
 
 from faults.injections.overload import overloaded
 from faults.injections.stage import Fault, Scene
-from faults.load.cast import INTAKE
+from faults.load.cast import INTAKES
 from faults.load.flood import PARTY
 from faults.mesh import Mesh, single
 
@@ -36,7 +36,7 @@ def schedule(quick: bool, chance: Random) -> Sequence[Fault]:
 @asynccontextmanager
 async def _mesh(folder: Path, port_base: int, environment: Mapping[str, str]) -> AsyncIterator[Mesh]:
     """With an intake system of the flood's own."""
-    intakes = {"RONGHE_MESH_INTAKES": json.dumps({INTAKE.id: INTAKE.id, PARTY: PARTY})}
+    intakes = {"RONGHE_MESH_INTAKES": json.dumps({**INTAKES, PARTY: PARTY})}
     async with single(folder, port_base, {**environment, **intakes}) as mesh:
         yield mesh
 

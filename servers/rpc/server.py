@@ -29,7 +29,9 @@ from servers.rpc.wrapper import Handler, Observer, Servicer, Wrapper
 MAX_MESSAGE = 4 * MAX_BODY
 # As above; here grpc answers a bare CANCELLED.
 MAX_PENDING = 20_000
-# What has come to a busy process gets so long to be taken, and what is refused at last to be on its way.
+# What has come to a busy process gets so long to be taken,
+TAKING = 8.0
+# and what is refused at last so long to be on its way.
 FLUSH = 3.0
 # A server's call to itself that takes no longer has waited for nobody.
 AT_ONCE = 0.02
@@ -136,11 +138,11 @@ async def _announce(checks: health.aio.HealthServicer, servicers: Sequence[Servi
         await checks.set(servicer.service.full_name, health_pb2.HealthCheckResponse.SERVING)
 
 
-async def _nobody_waits(channel: RenewingChannel) -> None:
-    """Return when a call is taken at once."""
-    waited = math.inf
-    while waited > AT_ONCE:
-        knocked_at = time.monotonic()
+async def _nobody_waits(wrapper: Wrapper, channel: RenewingChannel) -> None:
+    """Return when a call is taken at once, or, in a process that is busy otherwise, when no other one was before it."""
+    taken, waited = -1, math.inf
+    while wrapper.taken > taken and waited > AT_ONCE:
+        taken, knocked_at = wrapper.taken, time.monotonic()
         await _knock(channel)
         waited = time.monotonic() - knocked_at
 
@@ -181,8 +183,8 @@ async def _go_away(
     """
     wrapper.close()
     with suppress(grpc.aio.AioRpcError, TimeoutError):
-        async with asyncio.timeout(FLUSH):
-            await _nobody_waits(channel)
+        async with asyncio.timeout(TAKING):
+            await _nobody_waits(wrapper, channel)
     stopping = asyncio.create_task(server.stop(grace))
     # Its first step tells the connections.
     await asyncio.sleep(0)

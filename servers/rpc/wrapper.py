@@ -89,6 +89,8 @@ class Wrapper:
         self._open: set[Requests[Message]] = set()
         self._working: set[asyncio.Task[Any]] = set()
         self._cut = False
+        self.taken = 0
+        """Calls that were looked at, refused ones too."""
         self._may_answer = asyncio.Event()
         self._may_answer.set()
 
@@ -170,6 +172,7 @@ class Wrapper:
         self, method: Method, context: Context, admission: Admission, default_deadline: float, work: Work[T]
     ) -> T:
         """Everything around the work of one call."""
+        self.taken += 1
         span = ServerSpan(context.invocation_metadata())
         code, kind = StatusCode.OK, ""
         try:
