@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections import Counter
+from itertools import count
 from pathlib import Path
 
 import grpc
@@ -10,7 +11,9 @@ import pytest
 from grpc import StatusCode
 
 from clients.credentials import Credentials
+from clients.renewal import RenewingChannel
 from ronghe.catalog.v1.catalog_service_pb2 import GetServiceItemRequest, GetServiceItemResponse
+from servers.rpc import server
 from servers.rpc.call import Call
 from servers.rpc.server import KNOCK, Limits, serving
 from tests.unit.rpc_support import ORGAN, SERVER, Authority, SpanList, ToyCatalog, until
@@ -76,6 +79,29 @@ async def test_whoever_calls_a_server_that_stops_learns_why(authority: Authority
     assert all(any(reason in str(end.details()) for reason in REASONS) for end in ends), [end.details() for end in ends]
 
 
+async def keep_busy() -> None:
+    """Other work of the process, so that each step of a call waits for longer than a call to an idle server takes."""
+    while True:
+        time.sleep(2 * server.AT_ONCE)  # noqa: ASYNC251 - that is what it is for
+        await asyncio.sleep(0)
+
+
+async def test_a_server_that_is_busy_otherwise_stops_when_nobody_waits(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    knock, knocks = server._knock, count()
+
+    async def counted(channel: RenewingChannel) -> None:
+        next(knocks)
+        await knock(channel)
+
+    async with serving([ToyCatalog()], "127.0.0.1:0", authority.credentials(SERVER), SpanList()):
+        busy = asyncio.create_task(keep_busy())
+        monkeypatch.setattr(server, "_knock", counted)
+    busy.cancel()
+    assert next(knocks) == 1
+
+
 async def test_a_call_that_outlasts_the_grace_is_told_why_it_ends(authority: Authority) -> None:
     catalog = ToyCatalog()
     limits = Limits(grace=0.2)
@@ -94,8 +120,8 @@ async def test_a_servers_call_to_itself_waits_behind_all_that_have_come(authorit
     catalog = BusyCatalog()
     credentials = authority.credentials(SERVER)
     async with (
-        serving([catalog], "127.0.0.1:0", credentials, SpanList()) as server,
-        open_channel(server.port, authority.credentials(ORGAN), 0) as channel,
+        serving([catalog], "127.0.0.1:0", credentials, SpanList()) as serves,
+        open_channel(serves.port, authority.credentials(ORGAN), 0) as channel,
     ):
         await channel.channel_ready()
         calls = [asyncio.create_task(call(channel)) for _ in range(100)]
