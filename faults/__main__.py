@@ -1,7 +1,9 @@
 """`python -m faults`: what `ronghe faults` runs."""
 
 import argparse
+import os
 import re
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -11,6 +13,8 @@ from faults.injections.stage import RATE, Scene
 from faults.playing import faults_of, play, side_by_side
 from faults.report import write
 from faults.scenes import OTHERS, SCENES
+
+EVERY_SCENE = ".*"
 
 
 def main() -> int:
@@ -24,13 +28,23 @@ def main() -> int:
     verdicts = [play(scenes[0].name, arguments)] if is_one else side_by_side(scenes, arguments)
     report = arguments.folder / "report.json"
     write(report, verdicts)
-    print(f"{time.monotonic() - started:.0f} s; {report}; again: --seed {arguments.seed} --rate {arguments.rate:g}")
+    print(f"{time.monotonic() - started:.0f} s; {report}; again: {_again(arguments)}")
     return 0 if all(verdict.is_clean for verdict in verdicts) else 1
 
 
 def _asked_for(arguments: argparse.Namespace) -> Sequence[Scene]:
     others = [scene for scene in OTHERS if scene.name == arguments.scene]
     return [scene for scene in (*SCENES, *others) if re.fullmatch(arguments.scene, scene.name)]
+
+
+def _again(arguments: argparse.Namespace) -> str:
+    """The command that plays the same."""
+    options = ["--quick"] if arguments.quick else []
+    options += ["--seed", str(arguments.seed), "--rate", f"{arguments.rate:g}"]
+    for name, everything in (("scene", EVERY_SCENE), ("only", "")):
+        if getattr(arguments, name) != everything:
+            options += [f"--{name}", getattr(arguments, name)]
+    return f"{'FULL=1 ' if os.environ.get('FULL') else ''}ronghe faults {shlex.join(options)}"
 
 
 def _arguments() -> argparse.Namespace:
@@ -42,7 +56,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=RATE, help="cases a second; scenes of fewer in proportion (20)")
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000, help="of the schedule (by chance)")
     parser.add_argument("--quick", action="store_true", help="one mesh: kills, crash points, Kafka once, poison")
-    parser.add_argument("--scene", default=".*", help="scenes whose name matches this regular expression")
+    parser.add_argument("--scene", default=EVERY_SCENE, help="scenes whose name matches this regular expression")
     parser.add_argument("--only", default="", help="faults whose name matches this regular expression")
     arguments = parser.parse_args()
     if arguments.rate <= 0:

@@ -151,8 +151,12 @@ class Campaign:
                 # What waited through a long outage is done beside what goes on coming in.
                 lasted = injected.ended_at - injected.started_at
                 injected.recovered = await self._recovery(stage.load, max(RECOVERY_SECONDS, 2 * lasted))
-        except (NotInjected, TimeoutError, RongheError) as error:
-            injected.failure = str(error) or f"not brought about within {fault.seconds:.0f} s"
+        except (NotInjected, RongheError) as error:
+            injected.failure = str(error)
+        except TimeoutError:
+            injected.failure = f"not brought about within {fault.seconds:.0f} s"
+        except Exception as error:  # the others are worth to be played to their end
+            injected.failure = f"{type(error).__name__}: {error}"
         injected.ended_at = injected.ended_at or time.time()
         seconds = "" if injected.recovered is None else f", recovered in {injected.recovered:.1f} s"
         self.say(f"{len(self.injected):4} {fault.name}{seconds}{': ' + injected.failure if injected.failure else ''}")

@@ -18,7 +18,7 @@ from rich.console import Console
 from clients.telemetry.logging import configure_logging
 from faults.campaign import Campaign, Verdict
 from faults.injections.stage import RATE, Fault, Scene
-from faults.report import show
+from faults.report import show, write
 from faults.scenes import OTHERS, SCENES
 
 P = ParamSpec("P")
@@ -54,6 +54,7 @@ def play(name: str, arguments: Namespace) -> Verdict:
     )
     verdict = asyncio.run(campaign.run(faults_of(scene, arguments)))
     show(console, verdict)
+    write(arguments.folder / f"{name}.json", [verdict])
     return verdict
 
 

@@ -23,11 +23,14 @@ def rows(verdict: Verdict) -> Sequence[Mapping[str, Any]]:
 
 def _row(verdict: Verdict, name: str, faults: Sequence[Injected]) -> Mapping[str, Any]:
     hit = [problem for problem in verdict.problems if any(_touches(verdict, problem, fault) for fault in faults)]
+    broken = [problem for problem in hit if problem.kind is not Kind.UNSENT]
     recoveries = [fault.recovered for fault in faults if fault.recovered is not None]
     return {
         "fault": name,
         "injected": len(faults),
-        "survived": sum(not fault.failure for fault in faults),
+        "survived": sum(
+            not (fault.failure or any(_touches(verdict, problem, fault) for problem in broken)) for fault in faults
+        ),
         **{kind: kinds(hit)[kind] for kind in KINDS},
         "seconds to recover": round(max(recoveries), 1) if recoveries else None,
     }

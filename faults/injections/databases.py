@@ -39,8 +39,9 @@ def restarted(stopping: signal.Signals) -> Injection:
 
     async def inject(stage: Stage) -> None:
         server = _server(stage)
-        await server.stop(stopping)
-        await server.start()
+        async with probed(stage, reads=False, writes=False):
+            await server.stop(stopping)
+            await server.start()
 
     return inject
 

@@ -29,6 +29,7 @@ POLL_SECONDS = 0.2
 BATCH = 500
 FLUSH_SECONDS = 30.0
 END_SECONDS = 60.0
+FORGET = "UPDATE inbox SET acknowledged_at = NULL WHERE receiver = ? AND acknowledged_at IS NOT NULL"
 OPERATOR = Identity("operator", "local")
 OFFICER = Officer(id="0042", name="王敏")
 
@@ -90,7 +91,10 @@ def records_doubled(seconds: float) -> Injection:
         copying = asyncio.create_task(asyncio.to_thread(_copy, settings, stopping))
         await asyncio.sleep(seconds)
         stopping.set()
-        stage.figures["records doubled"] = stage.figures.get("records doubled", 0) + await copying
+        doubled = await copying
+        stage.figures["records doubled"] = stage.figures.get("records doubled", 0) + doubled
+        if not doubled:
+            raise NotInjected("no record was there to be doubled")
 
     return inject
 
@@ -134,6 +138,8 @@ async def cursors_moved_back(stage: Stage) -> None:
     settings = access(stage.mesh.data, stage.mesh.addresses["kafka"])
     records = await asyncio.to_thread(topic.read, settings)
     places = {(record.partition, record.offset): record.event.id for record in records}
+    moved = 0
+    await stage.mesh.running(name)
     pid = stage.mesh.signal(name, signal.SIGKILL)
     with closing(sqlite3.connect(stage.mesh.database(name), timeout=10)) as connection, connection:
         for cursor, text in connection.execute("SELECT name, value FROM cursor WHERE name LIKE 'kafka/%'").fetchall():
@@ -142,16 +148,22 @@ async def cursors_moved_back(stage: Stage) -> None:
             if (partition, offset - 1) in places:
                 value |= {"next_offset": offset, "event_id": places[partition, offset - 1]}
                 connection.execute("UPDATE cursor SET value = ? WHERE name = ?", (json.dumps(value), cursor))
+                moved += 1
     await stage.mesh.running(name, but=pid)
+    if not moved:
+        raise NotInjected(f"{name} has no place to go back from")
 
 
 async def acknowledgements_forgotten(stage: Stage) -> None:
     """What one subsystem has pulled from another's inbox is all given to it again."""
     puller, giver = stage.chance.choice((("governance", "intake"), ("intake", "governance")))
+    await stage.mesh.running(puller)
     pid = stage.mesh.signal(puller, signal.SIGKILL)
     with closing(sqlite3.connect(stage.mesh.database(giver), timeout=10)) as connection, connection:
-        connection.execute("UPDATE inbox SET acknowledged_at = NULL WHERE receiver = ?", (f"service/{puller}-01",))
+        forgotten = connection.execute(FORGET, (f"service/{puller}-01",)).rowcount
     await stage.mesh.running(puller, but=pid)
+    if not forgotten:
+        raise NotInjected(f"{puller} had acknowledged nothing")
 
 
 async def republished(stage: Stage) -> None:

@@ -38,11 +38,14 @@ DISK_BYTES = 64 << 20
 async def offsets_wiped(stage: Stage) -> None:
     """A consumer forgets where it was, in its database and on the broker: it reads everything again."""
     name = stage.chance.choice(("governance", "department"))
+    await stage.mesh.running(name)
     pid = stage.mesh.signal(name, signal.SIGKILL)
     with closing(sqlite3.connect(stage.mesh.database(name), timeout=10)) as connection, connection:
-        connection.execute("DELETE FROM cursor WHERE name LIKE 'kafka/%'")
+        wiped = connection.execute("DELETE FROM cursor WHERE name LIKE 'kafka/%'").rowcount
     await asyncio.to_thread(_forget_groups, stage)
     await stage.mesh.running(name, but=pid)
+    if not wiped:
+        raise NotInjected(f"{name} had no place to forget")
 
 
 def _forget_groups(stage: Stage) -> None:

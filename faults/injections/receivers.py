@@ -128,8 +128,7 @@ async def _misbehave(stage: Stage, name: str, seconds: float) -> None:
         # Everything is given from the beginning: what was acknowledged unseen as well.
         honest = Receiver("department", desk.organ, client, load.given, load.told, from_sequence=1)
         listening = asyncio.create_task(honest.run()) if name == "holds two sessions" else None
-        async with _channel(stage, "department", desk.organ) as channel:
-            await sessions(channel, conduct, seconds)
+        await sessions(lambda: _channel(stage, "department", desk.organ), conduct, seconds)
         listening = listening or asyncio.create_task(honest.run())
         try:
             async with asyncio.timeout(END_SECONDS):
@@ -150,12 +149,20 @@ def unacknowledged(stage: Stage, party: Identity) -> int:
         return int(found.execute(statement, (str(party),)).fetchone()[0])
 
 
-async def sessions(channel: grpc.aio.Channel, conduct: Conduct, seconds: float) -> None:
-    """One session after another, for so long; none begins sooner than PAUSE_SECONDS after the one before."""
+async def sessions(connect: Callable[[], grpc.aio.Channel], conduct: Conduct, seconds: float) -> None:
+    """One session after another, for so long, each on a connection of its own.
+
+    None begins sooner than PAUSE_SECONDS after the one before.
+    """
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             while True:
-                await asyncio.gather(_session(channel, conduct), asyncio.sleep(PAUSE_SECONDS))
+                await asyncio.gather(_connected(connect, conduct), asyncio.sleep(PAUSE_SECONDS))
+
+
+async def _connected(connect: Callable[[], grpc.aio.Channel], conduct: Conduct) -> None:
+    async with connect() as channel:
+        await _session(channel, conduct)
 
 
 async def _session(channel: grpc.aio.Channel, conduct: Conduct) -> None:

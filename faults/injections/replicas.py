@@ -9,12 +9,15 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from itertools import cycle, islice
 
+from faults.injections.loss import ronghe
 from faults.injections.stage import Injection, NotInjected, Stage, until
 from faults.mesh import SUBSYSTEMS
 from faults.meshes.replicas import ReplicatedMesh
 
 READY_SECONDS = 120.0
 LEASE_SECONDS = 20.0
+RENEWAL_SECONDS = 10.0
+"""Clients look at their certificate's file every five seconds."""
 NOBODY = 0
 CROWDED = "RESOURCE_EXHAUSTED OVERLOADED"
 
@@ -28,6 +31,13 @@ async def rolling_restart(stage: Stage) -> None:
                 _signal(pid, signal.SIGTERM)
                 async with asyncio.timeout(READY_SECONDS):
                     await mesh.serving(name, address, but=pid)
+
+
+async def certificates_renewed(stage: Stage) -> None:
+    """Everybody has a new certificate, the broker too, while everything goes on; no client call may fail."""
+    async with _no_call_fails(stage, "calls while certificates were renewed"):
+        await ronghe(stage.mesh, "certs", "renew")
+        await asyncio.sleep(RENEWAL_SECONDS)
 
 
 @asynccontextmanager

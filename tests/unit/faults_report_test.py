@@ -23,6 +23,14 @@ def test_a_fault_has_to_do_with_cases_that_were_under_way_then(began: float, end
     assert row["lost"] == hit
 
 
+@pytest.mark.parametrize(("kind", "survived"), [(Kind.LOST, 1), (Kind.UNSENT, 2)])
+def test_a_fault_is_not_survived_by_what_was_under_way_and_is_wrong_now(kind: Kind, survived: int) -> None:
+    later = replace(FAULT, started_at=200.0, ended_at=202.0)
+    wrong = Problem(kind, "topic", "is missing", "a case")
+    (row,) = rows(replace(VERDICT, injected=[FAULT, later], problems=[wrong], windows={"a case": (90.0, 101.0)}))
+    assert (row["injected"], row["survived"]) == (2, survived)
+
+
 def test_the_report_has_each_fault_with_its_times_and_why_it_was_not_survived(tmp_path: Path) -> None:
     failed = Injected("poison", started_at=103.0, ended_at=104.0, failure="what stands behind it is not read")
     write(tmp_path / "report.json", [replace(VERDICT, injected=[FAULT, failed])])
