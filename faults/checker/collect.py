@@ -11,6 +11,8 @@ from faults.checker.history import Event, History, Journal
 
 REQUESTS, DELIVERIES, SHOWN = Path("requests.jsonl"), Path("deliveries.jsonl"), Path("shown.jsonl")
 """Of the load; other processes write beside it, for example to `requests-bulk.jsonl`."""
+WRITTEN = ("log", "spans")
+"""Folders of a data directory in which nobody is named."""
 
 
 def collect(
@@ -41,6 +43,9 @@ def collect(
         lost=tuple(lost),
         unsent={event.id: event for event in unsent},
         authority=x509.load_pem_x509_certificate((data / "pki" / "ca.pem").read_bytes()),
+        files={
+            str(path.relative_to(data)): path.read_bytes() for folder in WRITTEN for path in (data / folder).iterdir()
+        },
         whole=True,
     )
 

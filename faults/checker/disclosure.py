@@ -1,8 +1,9 @@
 """Nobody is given what he may not see: a collaborator only its own tasks, and in them only what the item discloses.
 
-The same of what onlookers were shown when they asked.
+The same of what onlookers were shown when they asked. Nobody at all is named in logs and spans.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ OF_TASKS = ("GetTaskResponse", "ListTasksResponse")
 OF_COLLABORATIONS = ("GetCollaborationResponse", "ListCollaborationsResponse")
 WITH_PERSONAL_DATA = ("GetCaseResponse", "GetApplicationResponse", "GetDocumentResponse", "GetCollaborationResponse")
 """To those who may see the whole case."""
+WORD = re.compile(rb"[0-9A-Za-z]")
 LEFT_OUT = ("receipt", "asks", "brief", "answer", "hops", "assignments")
 """Of collaborations in a list, and of their tasks."""
 
@@ -27,6 +29,7 @@ def check(history: History) -> Iterator[Problem]:
     """Look at everything, by what the applicant wrote and what the item says."""
     yield from _given(history)
     yield from _shown(history)
+    yield from _written(history)
 
 
 def _given(history: History) -> Iterator[Problem]:
@@ -95,6 +98,37 @@ def _texts(personal: PersonalData) -> Iterator[tuple[str, str]]:
     for value in personal.form:
         if value.text:
             yield value.name, value.text
+
+
+# --- what was written beside journals and topic ---
+
+
+def _written(history: History) -> Iterator[Problem]:
+    texts: defaultdict[tuple[str, int], set[bytes]] = defaultdict(set)
+    for event in history.submissions.values():
+        for field, text in _texts(event.fact.application.personal):
+            texts[field, len(text.encode())].add(text.encode())
+    for (field, length), found in texts.items():
+        beginning = _beginning(found, length)
+        for name, content in history.files.items():
+            if any(content[place : place + length] in found for place in _places(content, beginning, length)):
+                yield Problem(Kind.DISCLOSED, name, f"shows an applicant's {field}")
+
+
+def _beginning(texts: Collection[bytes], length: int) -> bytes:
+    """What all of them begin with; they have this length."""
+    first, last = min(texts), max(texts)
+    return first[: next((place for place in range(length) if first[place] != last[place]), length)]
+
+
+def _places(content: bytes, beginning: bytes, length: int) -> Iterator[int]:
+    """Where a text of this length may begin that begins so, and is no part of a longer word or number."""
+    place = content.find(beginning)
+    while place >= 0:
+        around = content[max(place - 1, 0) : place] + content[place + length : place + length + 1]
+        if not WORD.search(around):
+            yield place
+        place = content.find(beginning, place + 1)
 
 
 # --- what onlookers were shown ---

@@ -219,6 +219,8 @@ class History:
     """Events, by id, that then stood nowhere else."""
     authority: x509.Certificate | None = None
     """Of the mesh; where it is not known, nothing can be said of signatures."""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """What was written beside journals and topic, by name: logs and spans."""
     whole: bool = False
     """Everything of a mesh from its start until it had settled: then every journal has signed heads."""
 

@@ -310,6 +310,13 @@ def a_list_with_a_question(history: History) -> History:
     return replace(history, shown=[*history.shown, Shown(f"organ/{assigned.fact.lead_id}", "", answer)])
 
 
+def a_log_that_names_the_applicant(history: History) -> History:
+    """Among other words."""
+    submitted = next(iter(history.submissions.values()))
+    name = submitted.fact.application.personal.applicant.name
+    return replace(history, files={**history.files, "log/intake.log": f'{{"event": "{name} is refused"}}\n'.encode()})
+
+
 def nobody_who_looks(history: History) -> History:
     """Of everything from beginning to end."""
     return replace(history, shown=[], whole=True)
@@ -395,6 +402,7 @@ MUTATIONS: dict[Mutation, Kind] = {
     a_list_that_tells_who_applies: Kind.DISCLOSED,
     a_task_that_shows_who_applies: Kind.DISCLOSED,
     a_list_with_a_question: Kind.DISCLOSED,
+    a_log_that_names_the_applicant: Kind.DISCLOSED,
     nobody_who_looks: Kind.DISCLOSED,
     a_fact_nobody_requested: Kind.INVENTED,
     a_refusal_with_an_effect: Kind.INVENTED,

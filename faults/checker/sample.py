@@ -34,6 +34,7 @@ def sample(history: History, cases: int) -> History:
         ],
         shown=[each for each in history.shown if each.case_id in kept],
         lost=(),
+        files={},
         spans=[span for span in history.spans if span.trace in traces],
         whole=False,
     )

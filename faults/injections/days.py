@@ -21,7 +21,12 @@ BOOT_SECONDS = 60.0
 async def days_pass(stage: Stage, name: str, *, before: float = 0.0) -> None:
     """An operator advances all clocks to so many seconds before the first sign-in falls due in a subsystem."""
     _, due_at = await first_sign_in(name, stage.mesh)
-    seconds = due_at - before - (await status_of(stage.mesh, name)).now.ToMicroseconds() / 1e6
+    await clocks_advance(stage, name, due_at - before)
+
+
+async def clocks_advance(stage: Stage, name: str, until_then: float) -> None:
+    """An operator advances all clocks until it is so late in a subsystem, seconds since 1970."""
+    seconds = until_then - (await status_of(stage.mesh, name)).now.ToMicroseconds() / 1e6
     if seconds > 0:
         with stage.load.cast.caller.clocks_change():
             stage.load.cast.caller.ahead += timedelta(seconds=seconds)

@@ -7,7 +7,7 @@ from contextlib import suppress
 from clients.errors import Refused
 from clients.identity import Identity
 from faults.load.cast import DISTRICT, Cast
-from faults.load.questions import BEYOND, NOBODYS_DUTY, opinion_on
+from faults.load.questions import BEYOND, NOBODYS_DUTY, UNANSWERED, opinion_on
 from ronghe.catalog.v1.catalog_pb2 import COLLABORATION_KIND_CO_APPROVAL
 from ronghe.collaboration.v1 import collaboration_service_pb2 as pb
 from ronghe.collaboration.v1.collaboration_pb2 import Answer, CoApproval
@@ -33,6 +33,8 @@ OFFICER = Officer(name="协办经办人")
 
 async def collaborate(cast: Cast, organ: str, fact: event.TaskAssigned) -> None:
     """Sign for the task and answer it, or return it. A recall may come first, then there is nothing to do."""
+    if fact.brief.question == UNANSWERED:
+        return
     party, client = Identity("organ", organ), cast.organs[organ].collaborations
     perform = cast.caller.perform
     suggested = RETURNED.get(fact.brief.question, {}).get(organ)
@@ -49,6 +51,16 @@ async def collaborate(cast: Cast, organ: str, fact: event.TaskAssigned) -> None:
     with suppress(Refused):
         answer = pb.AnswerTaskRequest(task_id=fact.task_id, actor=OFFICER, answer=answer_to(fact))
         await perform(party, client.answer_task, answer)
+
+
+async def answer_at_last(cast: Cast, organ: str, fact: event.TaskOverdue) -> None:
+    """The center presses: whoever has not answered yet does."""
+    party, client = Identity("organ", organ), cast.organs[organ].collaborations
+    found = await cast.caller.repeated(client.get_task, pb.GetTaskRequest(task_id=fact.task_id))
+    answer = answer_to(event.TaskAssigned(task_id=fact.task_id, brief=found.task.brief))
+    with suppress(Refused):
+        request = pb.AnswerTaskRequest(task_id=fact.task_id, actor=OFFICER, answer=answer)
+        await cast.caller.perform(party, client.answer_task, request)
 
 
 def answer_to(fact: event.TaskAssigned) -> Answer:

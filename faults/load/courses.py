@@ -7,7 +7,7 @@ from faults.load.applications import Desk
 from faults.load.case import Case
 from faults.load.cast import DESKS, ROADS
 from faults.load.collaborators import RETURNS
-from faults.load.questions import NOBODYS_DUTY
+from faults.load.questions import NOBODYS_DUTY, UNANSWERED
 from ronghe.collaboration.v1.collaboration_pb2 import COMPLETION_ALL_MUST_ANSWER, COMPLETION_LEAD_DECIDES, Answer
 
 Course = Callable[[Case], Awaitable[None]]
@@ -104,6 +104,14 @@ async def supplied(case: Case) -> None:
     await case.consult(case.desk.rules, Answer.OPINION_NEED_MORE_MATERIAL)
     await case.pass_on_needs()
     await case.consult(case.desk.rules[:1])
+    await case.grant()
+
+
+async def unanswered(case: Case) -> None:
+    """Nobody says anything: silence is agreement where a document says so, the others answer when they are pressed."""
+    await case.accept_as_proposed()
+    await case.ask(case.desk.rules, COMPLETION_ALL_MUST_ANSWER, UNANSWERED)
+    await case.lead_is_fed_back("CollaborationConcluded")
     await case.grant()
 
 

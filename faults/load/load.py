@@ -17,13 +17,14 @@ from faults.checker.collect import DELIVERIES, REQUESTS, SHOWN
 from faults.load.caller import Caller
 from faults.load.case import Case
 from faults.load.cast import DESKS, INTAKE, Cast, cast
-from faults.load.collaborators import collaborate, route
+from faults.load.collaborators import answer_at_last, collaborate, route
 from faults.load.courses import PLAYED_AT, SHARES, Course
 from faults.load.durable import DurableLog
 from faults.load.onlookers import Onlookers
 from faults.load.parties import Receiver
 from ronghe.event.v1 import event_pb2
 
+ACTED_ON = ("TaskAssigned", "TaskOverdue", "TaskHeld")
 EXTRA = 10_050_000
 """The first of the cases that faults add: their applicants are born half a century after the others."""
 
@@ -113,15 +114,20 @@ class Load:
         """A delivery, perhaps a repeated one."""
         self.cast.told[event.case_id].add(receiver, event)
         name = event.fact.type_url.rpartition(".")[2]
-        if name not in ("TaskAssigned", "TaskHeld") or f"{receiver} {event.id}" in self._handled:
+        if name not in ACTED_ON or f"{receiver} {event.id}" in self._handled:
             return
         self._handled.add(f"{receiver} {event.id}")
-        party = Identity.parse(receiver)
-        if name == "TaskAssigned":
-            assigned = event_pb2.TaskAssigned.FromString(event.fact.value)
-            self._spawn(collaborate(self.cast, party.id, assigned))
-        else:
-            self._spawn(route(self.cast, party.id, event_pb2.TaskHeld.FromString(event.fact.value)))
+        self._spawn(self._act(Identity.parse(receiver), name, event.fact.value))
+
+    async def _act(self, party: Identity, name: str, fact: bytes) -> None:
+        """What whoever is told this does about it."""
+        match party.kind, name:
+            case "organ", "TaskAssigned":
+                await collaborate(self.cast, party.id, event_pb2.TaskAssigned.FromString(fact))
+            case "organ", "TaskOverdue":
+                await answer_at_last(self.cast, party.id, event_pb2.TaskOverdue.FromString(fact))
+            case "center", "TaskHeld":
+                await route(self.cast, party.id, event_pb2.TaskHeld.FromString(fact))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)

@@ -6,6 +6,8 @@ BEYOND = "请提出意见"
 """What those are asked whom no rule names."""
 NOBODYS_DUTY = "请提出意见，职责不明"
 """The same, of those who all find that it is somebody else's duty."""
+UNANSWERED = "请提出意见，暂不答复"
+"""What those are asked, by rules, who say nothing until they are pressed."""
 
 
 def question_to(rule: str, opinion: "Answer.Opinion.ValueType") -> str:

@@ -13,6 +13,7 @@ from faults.injections.clock import (
     step_outlasts_a_kill,
     suspended_over_a_deadline,
 )
+from faults.injections.silence import silent
 from faults.injections.stage import Fault, Scene
 from faults.mesh import SUBSYSTEMS, Mesh, single
 
@@ -36,6 +37,7 @@ def schedule(quick: bool, chance: Random) -> Sequence[Fault]:
             for step in (LITTLE, -LITTLE)
         ]
         faults.append(Fault("suspended over a deadline", suspended_over_a_deadline, measured=True))
+        faults.append(Fault("nobody answers, kill -9 at each timer", silent, measured=True))
     chance.shuffle(faults)
     # After these the journals' times stand still until the clock has passed them.
     faults += [

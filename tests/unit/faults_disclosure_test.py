@@ -37,7 +37,8 @@ from tests.unit.faults_history import ASKED, CASE, CENTER, COLLABORATION, LEAD, 
 
 HISTORY = true_history()
 OTHER_CASE = CASE[::-1]
-NAME = HISTORY.submissions[CASE].fact.application.personal.applicant.name
+APPLICANT = HISTORY.submissions[CASE].fact.application.personal.applicant
+NAME, MOBILE = APPLICANT.name, APPLICANT.mobile
 PERSONAL = PersonalData(applicant=Party(name=NAME))
 WHOLE = Case(case_id=CASE, application=Application(personal=PERSONAL))
 TIMELINE = GetCaseTimelineResponse(entries=[TimelineEntry(position=1)])
@@ -135,6 +136,24 @@ def test_a_list_leaves_details_out(party: str, detail: Collaboration, name: str)
     line.MergeFrom(detail)
     answer = ListCollaborationsResponse(collaborations=[line, other])
     assert problems(party, answer) == [f"ListCollaborationsResponse shows the {name}, which is not for a list"]
+
+
+@pytest.mark.parametrize(
+    ("content", "shown"),
+    [
+        ('{"event": "refused"}', []),
+        (f'{{"event": "{NAME}被拒绝"}}', ["shows an applicant's name"]),
+        (f"1{MOBILE}", []),
+        (f"{MOBILE}0", []),
+        (f'{{"at":{MOBILE},"event":"x"}}', ["shows an applicant's mobile"]),
+        (MOBILE, ["shows an applicant's mobile"]),
+    ],
+)
+def test_nobody_is_named_in_what_is_written_beside_the_journals(content: str, shown: list[str]) -> None:
+    history = replace(HISTORY, files={"log/kafka.log": b"", "spans/intake.jsonl": content.encode()})
+    found = list(disclosure.check(history))
+    assert [problem.what for problem in found] == shown
+    assert {problem.where for problem in found} <= {"spans/intake.jsonl"}
 
 
 def test_nobody_who_looks_is_no_proof() -> None:
