@@ -5,15 +5,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from faults.injections.stage import Injection, NotInjected, Stage
-from faults.mesh import SUBSYSTEMS
 from faults.proxy import Network, Proxy
 
 
-def bad_network(network: Network, seconds: float) -> Injection:
+def bad_network(name: str, network: Network, seconds: float) -> Injection:
     """Between all callers and one subsystem."""
 
     async def inject(stage: Stage) -> None:
-        with worsened(stage.network[stage.chance.choice(SUBSYSTEMS)], network):
+        with worsened(stage.network[name], network):
             await asyncio.sleep(seconds)
 
     return inject

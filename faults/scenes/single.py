@@ -69,7 +69,7 @@ class Amount:
     poison: float
     """Seconds for which there is poison among the rest."""
     others: int
-    """Of each of the rest."""
+    """Subsystems before which the network is bad in each way, and that stand still."""
 
 
 QUICK = Amount(
@@ -108,8 +108,7 @@ def schedule(quick: bool, chance: Random) -> Sequence[Fault]:
         kafka = chance.sample(kafka, QUICK_KAFKA)
     faults = [*_kills(amount), *_crashes(quick, amount, chance), *kafka, *_poison(amount, chance)]
     faults.append(Fault("the whole mesh killed", mesh_killed, measured=not quick))
-    for _ in range(amount.others):
-        faults += _others(amount, chance)
+    faults += [*_network(amount, chance), *_stops(amount, chance)]
     chance.shuffle(faults)
     return faults
 
@@ -188,14 +187,20 @@ def _poison(amount: Amount, chance: Random) -> Sequence[Fault]:
     ]
 
 
-def _others(amount: Amount, chance: Random) -> Sequence[Fault]:
-    faults = [
-        Fault(f"network {network.name.lower().replace('_', ' ')}", bad_network(network, amount.network), measured=True)
+def _network(amount: Amount, chance: Random) -> Sequence[Fault]:
+    return [
+        Fault(f"{network.described} before {name}", bad_network(name, network, amount.network), measured=True)
         for network in Network
         if network is not Network.WHOLE
+        for name in chance.sample(SUBSYSTEMS, amount.others)
     ]
-    name, stop = chance.choice(SUBSYSTEMS), amount.stops
-    return [*faults, Fault(f"a subsystem stands still for {stop:.0f} s", stopped(name, stop), measured=True)]
+
+
+def _stops(amount: Amount, chance: Random) -> Sequence[Fault]:
+    return [
+        Fault(f"{name} stands still for {amount.stops:.0f} s", stopped(name, amount.stops), measured=True)
+        for name in chance.sample(SUBSYSTEMS, amount.others)
+    ]
 
 
 SCENE = Scene("single", single, schedule)
