@@ -44,7 +44,7 @@ def _again(arguments: argparse.Namespace) -> str:
     for name, everything in (("scene", EVERY_SCENE), ("only", "")):
         if getattr(arguments, name) != everything:
             options += [f"--{name}", getattr(arguments, name)]
-    return f"{'FULL=1 ' if os.environ.get('FULL') else ''}ronghe faults {shlex.join(options)}"
+    return f"{'FULL=1 ' if os.environ.get('FULL') == '1' else ''}ronghe faults {shlex.join(options)}"
 
 
 def _arguments() -> argparse.Namespace:

@@ -25,7 +25,7 @@ from faults.disk import unmount_below
 from faults.injections.stage import Fault, NotInjected, Scene, Stage
 from faults.load.cast import INTAKES
 from faults.load.load import Load, load
-from faults.mesh import Mesh
+from faults.mesh import Mesh, MeshFailed
 from faults.proxy import proxies
 
 WARM_UP_SECONDS = 4.0
@@ -155,6 +155,8 @@ class Campaign:
             injected.failure = str(error)
         except TimeoutError:
             injected.failure = f"not brought about within {fault.seconds:.0f} s"
+        except MeshFailed:
+            raise  # there is nothing left to break
         except Exception as error:  # the others are worth to be played to their end
             injected.failure = f"{type(error).__name__}: {error}"
         injected.ended_at = injected.ended_at or time.time()

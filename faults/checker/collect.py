@@ -1,6 +1,7 @@
 """Puts a run's history together from its data directory."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +44,15 @@ def collect(
         lost=tuple(lost),
         unsent={event.id: event for event in unsent},
         authority=x509.load_pem_x509_certificate((data / "pki" / "ca.pem").read_bytes()),
-        files={
-            str(path.relative_to(data)): path.read_bytes() for folder in WRITTEN for path in (data / folder).iterdir()
-        },
+        files=dict(_written(data)),
         whole=True,
     )
+
+
+def _written(data: Path) -> Iterator[tuple[str, bytes]]:
+    for path in (path for folder in WRITTEN for path in (data / folder).iterdir()):
+        with suppress(FileNotFoundError):  # the oldest spans go
+            yield str(path.relative_to(data)), path.read_bytes()
 
 
 def access(data: Path, kafka: str) -> Mapping[str, Any]:

@@ -20,7 +20,7 @@ OF_TASKS = ("GetTaskResponse", "ListTasksResponse")
 OF_COLLABORATIONS = ("GetCollaborationResponse", "ListCollaborationsResponse")
 WITH_PERSONAL_DATA = ("GetCaseResponse", "GetApplicationResponse", "GetDocumentResponse", "GetCollaborationResponse")
 """To those who may see the whole case."""
-WORD = re.compile(rb"[0-9A-Za-z]")
+WORD = re.compile(rb"[0-9A-Fa-f]")
 LEFT_OUT = ("receipt", "asks", "brief", "answer", "hops", "assignments")
 """Of collaborations in a list, and of their tasks."""
 
@@ -122,7 +122,7 @@ def _beginning(texts: Collection[bytes], length: int) -> bytes:
 
 
 def _places(content: bytes, beginning: bytes, length: int) -> Iterator[int]:
-    """Where a text of this length may begin that begins so, and is no part of a longer word or number."""
+    """Where a text of this length may begin that begins so, and is no part of a longer number."""
     place = content.find(beginning)
     while place >= 0:
         around = content[max(place - 1, 0) : place] + content[place + length : place + length + 1]

@@ -1,6 +1,7 @@
 """Who says what, who must have it, and whose inbox it goes to: the checker's own reading of the documents."""
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import takewhile
 
 from faults.checker.history import Event, History
 
@@ -113,7 +114,7 @@ def _at_governance(history: History, submitted: Event, event: Event) -> Iterator
         yield f"service/{submitted.origin}"
     elif event.name == "TaskHeld":
         yield f"center/{event.fact.center_id}"
-    elif event.name == "TaskOverdue":
+    elif event.name == "TaskOverdue" and not _was_taken_back(history, event):
         yield f"center/{_division(history, event)}"
 
 
@@ -135,6 +136,18 @@ _RECEIVERS: Mapping[str, Callable[[History, Event, Event], Iterator[str]]] = {
 def collaborator_of(event: Event) -> str:
     """The organ that a fact about a task is for."""
     return str(event.fact.organ.id if event.name == "TaskAssigned" else event.fact.organ_id)
+
+
+def _was_taken_back(history: History, event: Event) -> bool:
+    """Whether the center had taken the task from the organ before it learned what the organ's time had said."""
+    before = takewhile(lambda other: other.id != event.id, history.journals["governance"].by_position.values())
+    said = [each for each in before if each.case_id == event.case_id and each.name in ("TaskRecalled", "TaskAssigned")]
+    given = (event.fact.task_id, event.fact.assignment)
+    return any(
+        (each.name == "TaskRecalled" and (each.fact.task_id, each.fact.assignment) == given)
+        or (each.name == "TaskAssigned" and each.fact.task_id == given[0] and each.fact.assignment > given[1])
+        for each in said
+    )
 
 
 def _division(history: History, event: Event) -> str:

@@ -6,7 +6,8 @@ from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
-from clients.errors import Unavailable
+from clients.base import completed
+from clients.errors import DeadlineExceeded, Overloaded, Unavailable
 from clients.identity import Identity
 from clients.subsystem import SubsystemClient
 from faults.injections.stage import Stage, until
@@ -26,19 +27,23 @@ async def days_pass(stage: Stage, name: str, *, before: float = 0.0) -> None:
 
 async def clocks_advance(stage: Stage, name: str, until_then: float) -> None:
     """An operator advances all clocks until it is so late in a subsystem, seconds since 1970."""
-    seconds = until_then - (await status_of(stage.mesh, name)).now.ToMicroseconds() / 1e6
+    caller, seconds = (
+        stage.load.cast.caller,
+        until_then - (await status_of(stage.mesh, name)).now.ToMicroseconds() / 1e6,
+    )
     if seconds > 0:
-        with stage.load.cast.caller.clocks_change():
-            stage.load.cast.caller.ahead += timedelta(seconds=seconds)
-            await _advance(stage.mesh, seconds)
+        with caller.clocks_change():
+            for each in SUBSYSTEMS:
+                await _advance(stage, each, seconds)
+            # Now: what happened before is told late, and may be; what happens after it has not happened yet.
+            caller.ahead += timedelta(seconds=seconds)
 
 
-async def _advance(mesh: Mesh, seconds: float) -> None:
-    for name in SUBSYSTEMS:
-        request = pb.AdvanceClockRequest(actor=OFFICER, reason="数日之后")
-        request.by.FromMicroseconds(int(seconds * 1e6))
-        async with operator(mesh, name) as client:
-            await client.operations.advance_clock(request)
+async def _advance(stage: Stage, name: str, seconds: float) -> None:
+    request = completed(pb.AdvanceClockRequest(actor=OFFICER, reason="数日之后"))
+    request.by.FromMicroseconds(int(seconds * 1e6))
+    async with operator(stage.mesh, name) as client:
+        await stage.load.cast.caller.repeated(client.operations.advance_clock, request)
 
 
 async def first_sign_in(name: str, mesh: Mesh) -> tuple[str, float]:
@@ -61,7 +66,7 @@ async def status_of(mesh: Mesh, name: str) -> pb.GetBridgeStatusResponse:
         while True:
             try:
                 return await client.operations.get_bridge_status(pb.GetBridgeStatusRequest())
-            except Unavailable:
+            except (Unavailable, Overloaded, DeadlineExceeded):
                 continue
 
 

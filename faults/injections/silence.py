@@ -2,22 +2,25 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from functools import partial
 
 from faults.injections.days import clocks_advance, opened
 from faults.injections.processes import killed
-from faults.injections.stage import LOOK_SECONDS, NotInjected, Stage, until
+from faults.injections.stage import NotInjected, Stage
 from faults.load.case import Case
 from faults.load.cast import SIGNS
 from faults.load.courses import unanswered
+from ronghe.event.v1.event_pb2 import TaskSigned
 
 CASES = 3
+ASKED_SECONDS = 60.0
 KILL_SECONDS = 2.0
 """Within which the process is killed once a timer is due: they are looked at every second."""
 TIMER_SECONDS = 60.0
-BY_TIME = ("TaskReminded", "OpinionDeemed", "TaskOverdue")
+LOOK_SECONDS = 0.2
+BY_TIME = ("TaskSigned", "TaskReminded", "OpinionDeemed", "TaskOverdue")
+"""What it says in each of these cases."""
 
 
 async def silent(stage: Stage) -> None:
@@ -28,24 +31,40 @@ async def silent(stage: Stage) -> None:
     load = stage.load
     cases = [Case(next(load.extra), SIGNS, load.cast) for _ in range(CASES)]
     playing = [load.begin(case, unanswered) for case in cases]
-    while not all(each.done() for each in playing):
-        due_at = _first_due(stage, cases)
-        if due_at is None:
-            await asyncio.sleep(LOOK_SECONDS)
-            continue
-        await clocks_advance(stage, "department", due_at)
-        await asyncio.sleep(stage.chance.uniform(0, KILL_SECONDS))
-        await killed("department")(stage)
-        await until(partial(_have_worked, stage, cases, due_at), TIMER_SECONDS, "timers that are due do their work")
-    said = _said(stage, cases)
-    stage.figures |= {f"by time: {name}": said[name] for name in BY_TIME}
-    missing = [name for name in BY_TIME if said[name] < CASES]
+    try:
+        await _until(lambda: all(_first_due(stage, [case]) for case in cases), ASKED_SECONDS, "nobody is asked")
+        while not all(each.done() for each in playing):
+            await _time_passes(stage, cases)
+    finally:
+        for each in playing:  # where it failed nothing waits for them
+            each.cancel()
+    said = await asyncio.to_thread(_said_by_time, stage, cases)
+    stage.figures |= {f"by time: {name}": said.total() for name, said in said.items()}
+    missing = [name for name, each in said.items() if len(each) < CASES]
     if missing:
         raise NotInjected(f"time has not said {', '.join(missing)} in each of the cases")
 
 
-def _have_worked(stage: Stage, cases: Sequence[Case], due_at: float) -> bool:
-    return _first_due(stage, cases) != due_at
+async def _time_passes(stage: Stage, cases: Sequence[Case]) -> None:
+    """To when something is due next, if anything is."""
+    due_at = await asyncio.to_thread(_first_due, stage, cases)
+    if due_at is None:
+        await asyncio.sleep(LOOK_SECONDS)
+        return
+    await clocks_advance(stage, "department", due_at)
+    await asyncio.sleep(stage.chance.uniform(0, KILL_SECONDS))
+    await killed("department")(stage)
+    await _until(lambda: _first_due(stage, cases) != due_at, TIMER_SECONDS, "timers that are due do not do their work")
+
+
+async def _until(holds: Callable[[], bool], seconds: float, otherwise: str) -> None:
+    """Return when it holds, which the database says. Raises NotInjected."""
+    try:
+        async with asyncio.timeout(seconds):
+            while not await asyncio.to_thread(holds):  # noqa: ASYNC110 - it is looked at from outside
+                await asyncio.sleep(LOOK_SECONDS)
+    except TimeoutError as error:
+        raise NotInjected(f"{otherwise} within {seconds:.0f} s") from error
 
 
 def _first_due(stage: Stage, cases: Sequence[Case]) -> float | None:
@@ -58,11 +77,13 @@ def _first_due(stage: Stage, cases: Sequence[Case]) -> float | None:
     return min((due_at / 1e6 for due_at in found if due_at), default=None)
 
 
-def _said(stage: Stage, cases: Sequence[Case]) -> Counter[str]:
-    """What the facts of these cases are called."""
+def _said_by_time(stage: Stage, cases: Sequence[Case]) -> Mapping[str, Counter[str]]:
+    """Name of a fact -> how often time has said it, by case."""
+    said = {name: Counter[str]() for name in BY_TIME}
     with closing(opened(stage.mesh.database("department"))) as connection:
-        return Counter(
-            name.rpartition(".")[2]
-            for case in cases
-            for (name,) in connection.execute("SELECT type FROM journal WHERE case_id = ?", (case.case_id,))
-        )
+        for case in cases:
+            for name, body in connection.execute("SELECT type, body FROM journal WHERE case_id = ?", (case.case_id,)):
+                short = name.rpartition(".")[2]
+                if short in said and not (short == "TaskSigned" and TaskSigned.FromString(body).HasField("officer")):
+                    said[short][case.case_id] += 1
+    return said

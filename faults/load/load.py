@@ -99,9 +99,10 @@ class Load:
             self.problems[f"{course.__name__}: {error.reason}"] += 1
         else:
             self.ended[course.__name__] += 1
-        case.ended_at = time.time()
-        del self.under_way[case.number]
-        self.last_end = time.monotonic()
+        finally:
+            case.ended_at = time.time()
+            del self.under_way[case.number]
+            self.last_end = time.monotonic()
 
     @property
     def windows(self) -> Mapping[str, tuple[float, float]]:

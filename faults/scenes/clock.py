@@ -37,7 +37,7 @@ def schedule(quick: bool, chance: Random) -> Sequence[Fault]:
             for step in (LITTLE, -LITTLE)
         ]
         faults.append(Fault("suspended over a deadline", suspended_over_a_deadline, measured=True))
-        faults.append(Fault("nobody answers, kill -9 at each timer", silent, measured=True))
+        faults.append(Fault("nobody answers, kill -9 at each timer", silent, measured=True, seconds=600))
     chance.shuffle(faults)
     # After these the journals' times stand still until the clock has passed them.
     faults += [

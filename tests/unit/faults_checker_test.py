@@ -19,10 +19,12 @@ from faults.checker.mutations import (
     blind_spots,
     rechained,
 )
+from faults.checker.routes import receivers
 from faults.checker.sample import sample
+from ronghe.catalog.v1.catalog_pb2 import Organ
 from ronghe.event.v1 import event_pb2 as event
 from ronghe.event.v1.event_pb2 import JournalHead
-from tests.unit.faults_history import COLLABORATION, TASK, true_history
+from tests.unit.faults_history import ASKED, CENTER, COLLABORATION, TASK, true_history
 
 FOLDER = Path(faults.checker.__path__[0])
 MAY_IMPORT = ("faults.checker", "ronghe", "google.protobuf", "confluent_kafka", "cryptography")
@@ -324,3 +326,32 @@ def test_a_second_fact_is_doubled_where_there_can_be_one(subsystem: str, fact: M
     found = once.check(replace(history, journals={**history.journals, subsystem: longer}))
 
     assert {problem.kind for problem in found} == kinds
+
+
+@pytest.mark.parametrize(
+    ("before", "told"),
+    [
+        ([], [f"center/{CENTER}"]),
+        ([event.TaskRecalled(task_id=TASK, organ_id=ASKED, assignment=1)], []),
+        ([event.TaskAssigned(task_id=TASK, organ=Organ(id="another"), assignment=2)], []),
+        ([event.TaskRecalled(task_id="another", organ_id=ASKED, assignment=1)], [f"center/{CENTER}"]),
+    ],
+)
+def test_a_center_is_told_what_is_overdue_where_the_organ_still_has_it(before: list[Message], told: list[str]) -> None:
+    history = true_history()
+    journal = history.journals["governance"]
+    late = event.TaskOverdue(collaboration_id=COLLABORATION, task_id=TASK, organ_id=ASKED, assignment=1)
+    said = [
+        replace(
+            journal.rows[0].event,
+            id=str(UUID(int=number)),
+            type=fact.DESCRIPTOR.full_name,
+            body=fact.SerializeToString(),
+        )
+        for number, fact in enumerate([*before, late], 70)
+    ]
+    rows = [*journal.rows, *(replace(journal.rows[-1], event=each) for each in said)]
+    longer = replace(journal, rows=rechained(rows))
+    history = replace(history, journals={**history.journals, "governance": longer})
+
+    assert list(receivers(history, "governance", said[-1])) == told
