@@ -10,10 +10,10 @@ from faults.injections.duplicates import (
     republished,
     requests_copied,
 )
-from faults.injections.network import bad_link
+from faults.injections.network import bad_link, bad_network
 from faults.injections.receivers import KINDS, hostile, slow_readers, vanishing
 from faults.injections.stage import Fault, Scene
-from faults.mesh import proxied
+from faults.mesh import SUBSYSTEMS, proxied
 from faults.proxy import Network
 
 NETWORK_SECONDS, SILENCE_SECONDS = 5.0, 12.0
@@ -24,6 +24,8 @@ VANISHING = 20
 """Streams whose callers vanish,"""
 REQUESTS = 10
 """with so many requests on each."""
+SUBSYSTEMS_OF_A_KIND = 2
+"""Before so many the network is bad for all callers, in each way."""
 LINKS: Mapping[str, str] = {
     "intake": "intake, for the center",
     "governance": "the center, for intake",
@@ -42,6 +44,16 @@ def schedule(quick: bool, chance: Random) -> Sequence[Fault]:
         for network in Network
         if network is not Network.WHOLE
     ]
+    faults += [
+        Fault(
+            f"{network.described} before {name}, for callers",
+            bad_network(name, network, _seconds(network)),
+            measured=True,
+        )
+        for network in Network
+        if network is not Network.WHOLE
+        for name in chance.sample(_called(network), SUBSYSTEMS_OF_A_KIND)
+    ]
     faults += [Fault(f"a receiver {name}", hostile([name], HOSTILE_SECONDS), measured=True) for name in KINDS]
     faults += [
         Fault(f"{SLOW_READERS:,} slow readers", slow_readers(SLOW_READERS, HOSTILE_SECONDS), measured=True),
@@ -54,6 +66,11 @@ def schedule(quick: bool, chance: Random) -> Sequence[Fault]:
     ]
     chance.shuffle(faults)
     return faults
+
+
+def _called(network: Network) -> Sequence[str]:
+    """Centers call too seldom for a connection to be torn for sure."""
+    return [name for name in SUBSYSTEMS if (name, network) != ("governance", Network.TORN)]
 
 
 def _seconds(network: Network) -> float:

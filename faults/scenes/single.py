@@ -18,7 +18,6 @@ from faults.injections.kafka import (
     topic_recreated,
     topic_recreated_behind,
 )
-from faults.injections.network import bad_network
 from faults.injections.poison import amid_poison, poisoned
 from faults.injections.processes import (
     POINTS,
@@ -32,7 +31,6 @@ from faults.injections.processes import (
 )
 from faults.injections.stage import Fault, Scene
 from faults.mesh import PROCESSES, SUBSYSTEMS, single
-from faults.proxy import Network
 
 ALONE = "timer-due"
 ACCEPTED_AMID_KILLS = 60.0
@@ -63,13 +61,11 @@ class Amount:
     age: float
     """Seconds by which the broker's restored data are older."""
     stops: float
-    """Seconds for which each subsystem stands still."""
-    network: float
-    """Seconds for which the network is bad."""
+    """Seconds for which a subsystem stands still."""
     poison: float
     """Seconds for which there is poison among the rest."""
-    others: int
-    """Subsystems before which the network is bad in each way, and that stand still."""
+    stopped: int
+    """Subsystems that do."""
 
 
 QUICK = Amount(
@@ -81,9 +77,8 @@ QUICK = Amount(
     down=2,
     age=3,
     stops=3,
-    network=2,
     poison=3,
-    others=0,
+    stopped=0,
 )
 FULL = Amount(
     kills=60,
@@ -94,9 +89,8 @@ FULL = Amount(
     down=10,
     age=60,
     stops=20,
-    network=8,
     poison=20,
-    others=2,
+    stopped=2,
 )
 
 
@@ -108,7 +102,7 @@ def schedule(quick: bool, chance: Random) -> Sequence[Fault]:
         kafka = chance.sample(kafka, QUICK_KAFKA)
     faults = [*_kills(amount), *_crashes(quick, amount, chance), *kafka, *_poison(amount, chance)]
     faults.append(Fault("the whole mesh killed", mesh_killed, measured=not quick))
-    faults += [*_network(amount, chance), *_stops(amount, chance)]
+    faults += _stops(amount, chance)
     chance.shuffle(faults)
     return faults
 
@@ -187,19 +181,10 @@ def _poison(amount: Amount, chance: Random) -> Sequence[Fault]:
     ]
 
 
-def _network(amount: Amount, chance: Random) -> Sequence[Fault]:
-    return [
-        Fault(f"{network.described} before {name}", bad_network(name, network, amount.network), measured=True)
-        for network in Network
-        if network is not Network.WHOLE
-        for name in chance.sample(SUBSYSTEMS, amount.others)
-    ]
-
-
 def _stops(amount: Amount, chance: Random) -> Sequence[Fault]:
     return [
         Fault(f"{name} stands still for {amount.stops:.0f} s", stopped(name, amount.stops), measured=True)
-        for name in chance.sample(SUBSYSTEMS, amount.others)
+        for name in chance.sample(SUBSYSTEMS, amount.stopped)
     ]
 
 
