@@ -36,7 +36,7 @@ SETTLE_SECONDS = 120.0
 SPANS_SECONDS = 2.0
 HEAD_SECONDS = 2
 """A mesh signs the heads of its journals that often."""
-SAMPLED_CASES = 500
+SAMPLED_CASES = 200
 """Cases in which things are made wrong, to see whether the checker notices."""
 
 
