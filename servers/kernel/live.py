@@ -9,8 +9,8 @@ from google.protobuf.message import Message
 
 from servers.kernel.stream import Stream, StreamKey
 
-# As stored. Of cases like the demo's these are 4,000; read, they take three times as much.
-MOST_BYTES = 16 * 1024 * 1024
+# As stored. Of cases like the demo's these are 2,000; read, they take three times as much.
+MOST_BYTES = 8 * 1024 * 1024
 
 
 @dataclass(slots=True)
