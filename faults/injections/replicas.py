@@ -45,7 +45,7 @@ async def certificates_renewed(stage: Stage) -> None:
         await asyncio.sleep(RENEWAL_SECONDS)
     for name, party in {**{name: f"service/{name}-01" for name in SUBSYSTEMS}, "kafka": "broker/broker"}.items():
         issued = ssl.PEM_cert_to_DER_cert((mesh.data / "pki" / f"{party}.pem").read_text())
-        for address in mesh.known()[name].split(","):
+        for address in mesh.addresses[name].split(","):
             if await asyncio.to_thread(_presented, address, mesh.data / "pki") != issued:
                 raise NotInjected(f"{name} at {address} does not have its new certificate")
 
