@@ -20,7 +20,7 @@ OF_TASKS = ("GetTaskResponse", "ListTasksResponse")
 OF_COLLABORATIONS = ("GetCollaborationResponse", "ListCollaborationsResponse")
 WITH_PERSONAL_DATA = ("GetCaseResponse", "GetApplicationResponse", "GetDocumentResponse", "GetCollaborationResponse")
 """To those who may see the whole case."""
-WORD = re.compile(rb"[0-9A-Fa-f]")
+DIGIT = re.compile(rb"[0-9A-Fa-f]")
 LEFT_OUT = ("receipt", "asks", "brief", "answer", "hops", "assignments")
 """Of collaborations in a list, and of their tasks."""
 
@@ -126,7 +126,7 @@ def _places(content: bytes, beginning: bytes, length: int) -> Iterator[int]:
     place = content.find(beginning)
     while place >= 0:
         around = content[max(place - 1, 0) : place] + content[place + length : place + length + 1]
-        if not WORD.search(around):
+        if not DIGIT.search(around):
             yield place
         place = content.find(beginning, place + 1)
 

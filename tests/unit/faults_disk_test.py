@@ -63,7 +63,7 @@ def seconds_for_lines(writer: "subprocess.Popen[str]") -> float:
 
 
 def test_a_process_that_dies_leaves_no_group_behind(disk: Path) -> None:
-    if not can_slow(disk):
+    if not can_slow(disk):  # that takes root, and control groups of version 1
         pytest.skip("no disk can be slowed down here")
     with subprocess.Popen(["sleep", "60"]) as process, slowed(disk, process.pid, writes=5):
         process.kill()
@@ -73,7 +73,7 @@ def test_a_process_that_dies_leaves_no_group_behind(disk: Path) -> None:
 
 
 def test_what_is_written_to_a_slow_disk_waits_for_it(disk: Path) -> None:
-    if not can_slow(disk):
+    if not can_slow(disk):  # that takes root, and control groups of version 1
         pytest.skip("no disk can be slowed down here")
     command = [sys.executable, "-c", WRITER, str(disk / "file")]
     writer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
