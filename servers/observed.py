@@ -6,11 +6,10 @@ from sqlalchemy import Connection, func, select
 
 from bridge.consumer import ConsumerState
 from bridge.record import Arrival, Record
-from bridge.relay import RelayState
 from clients.telemetry.metrics import Metrics
 from ronghe.case.v1.case_pb2 import Outcome
 from ronghe.event.v1.event_pb2 import Decided
-from servers.kernel import tables
+from servers.kernel import outbox, tables
 from servers.kernel.kernel import Kernel
 from servers.kernel.times import to_micros
 from servers.kernel.writer import Committed
@@ -47,13 +46,19 @@ def observe_kernel(metrics: Metrics, kernel: Kernel) -> None:
     gauge("ronghe.parked", "{record}", "records set aside", _parked)
 
 
-def observe_relay(metrics: Metrics, kernel: Kernel, state: RelayState) -> None:
-    """Rows of the journal behind the relay."""
+def observe_relay(metrics: Metrics, kernel: Kernel) -> None:
+    """What waits to be published; every replica counts the same, whichever publishes, a pause included."""
+
+    def waiting(connection: Connection) -> Mapping[str, float]:
+        journal, behind = tables.journal.c, outbox.published(connection).position
+        own = select(func.count()).where(journal.position > behind, journal.arrival != int(Arrival.KAFKA))
+        return {"": connection.scalar(own) or 0}
+
     metrics.gauge(
         "ronghe.relay.lag",
         "{row}",
-        "rows of the journal that the relay has not passed",
-        lambda: {"": max(0, kernel.signals.position - max(state.position, state.looked))},
+        "rows of the journal that are to be published, and are not yet",
+        lambda: kernel.read_here(waiting),
     )
 
 

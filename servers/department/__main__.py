@@ -82,7 +82,7 @@ async def main(settings: SubsystemSettings) -> None:
         )
         bridges = Bridges(kernel, {BRIDGE_RELAY: relay.run, BRIDGE_CONSUMER: consumer.run})
         observe_kernel(observed.metrics, kernel)
-        observe_relay(observed.metrics, kernel, relay.state)
+        observe_relay(observed.metrics, kernel)
         observe_consumer(observed.metrics, consumer.state)
 
         def show(status: GetBridgeStatusResponse) -> None:

@@ -90,7 +90,7 @@ async def main(settings: SubsystemSettings) -> None:
         works = {BRIDGE_INBOX_SOURCE: source.run, BRIDGE_RELAY: relay.run, BRIDGE_CONSUMER: consumer.run}
         bridges = Bridges(kernel, works)
         observe_kernel(observed.metrics, kernel)
-        observe_relay(observed.metrics, kernel, relay.state)
+        observe_relay(observed.metrics, kernel)
         observe_consumer(observed.metrics, consumer.state)
 
         def show(status: GetBridgeStatusResponse) -> None:
