@@ -51,9 +51,9 @@ func mayPass(err error) bool {
 	switch reason(err) {
 	case "OVERLOADED", "STORE_UNAVAILABLE", "SHUTTING_DOWN", "DEADLINE_EXCEEDED":
 		return true
-	case "": // nobody answered
+	case "": // nobody answered; codes.Canceled: a server that stopped meanwhile
 		code := status.Code(err)
-		return code == codes.Unavailable || code == codes.DeadlineExceeded
+		return code == codes.Unavailable || code == codes.DeadlineExceeded || code == codes.Canceled
 	}
 	return false
 }

@@ -28,7 +28,7 @@ final class Calls {
 
     /** Codes without a reason. UNKNOWN: of a connection that breaks while it is written to (grpc-java, issue 10120). */
     private static final Set<Status.Code> NOBODY_ANSWERED =
-        Set.of(Status.Code.UNAVAILABLE, Status.Code.DEADLINE_EXCEEDED, Status.Code.UNKNOWN);
+        Set.of(Status.Code.UNAVAILABLE, Status.Code.DEADLINE_EXCEEDED, Status.Code.CANCELLED, Status.Code.UNKNOWN);
 
     private Calls() {}
 
