@@ -29,9 +29,10 @@ async def in_background(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None
 
 
 def _ended(task: "asyncio.Task[None]") -> None:
-    if task.cancelled():
+    if task.cancelling():
         return
-    error = task.exception()
+    # A cancellation that nobody has asked for ends the work like anything else.
+    error = None if task.cancelled() else task.exception()
     if error is None:
         log.error("process.work_ended")
     else:
