@@ -64,7 +64,7 @@ class InboxSource:
 
         Batches are stored side by side: a case's next item comes only after its previous one was acknowledged.
         """
-        inbox = self.client.inbox(credit=CREDIT, epoch=self.sink.epoch)
+        inbox = self.client.inbox(credit=CREDIT, receiver_epoch=self.sink.epoch)
         inbox.on_lost = self._lost
         async with asyncio.TaskGroup() as storing:
             try:

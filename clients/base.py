@@ -1,5 +1,6 @@
 """What every typed client does with a call: complete it, bound it, repeat it, and say why it failed."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -10,7 +11,7 @@ import uuid_utils
 from google.protobuf.message import Message
 
 from clients.backoff import Backoff
-from clients.errors import DeadlineExceeded, Unavailable, error_of
+from clients.errors import DeadlineExceeded, RongheError, Unavailable, cut_off, error_of
 from clients.telemetry import SpanContext, format_traceparent
 
 Req = TypeVar("Req", bound=Message)
@@ -74,7 +75,9 @@ class ServiceClient:
             try:
                 return await method(request, timeout=seconds or self._timeout, metadata=trace_metadata())
             except grpc.aio.AioRpcError as failure:
-                error = error_of(failure)
+                error: RongheError = error_of(failure)
+            except asyncio.CancelledError as cancelled:
+                error = cut_off(cancelled)
             if not isinstance(error, Unavailable | DeadlineExceeded) or backoff.attempts + 1 >= ATTEMPTS:
                 raise error
             await backoff.wait(error.retry_after)

@@ -1,5 +1,6 @@
 """What a failed call says, as exceptions: branch on the class or on `reason`, never on text."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -93,6 +94,19 @@ _BY_CODE: Mapping[StatusCode, type[RongheError]] = {
     StatusCode.UNIMPLEMENTED: NotOffered,
 }
 _CODES = {code.value[0]: code for code in StatusCode}
+
+
+def cut_off(cancelled: asyncio.CancelledError) -> Unavailable:
+    """What a call says whose connection was closed under it; raises `cancelled` where the caller is cancelled.
+
+    The library ends the calls of a channel that is closed, as one is whose certificate was renewed, in the same way as
+    those of a task that is cancelled: whoever takes the one for the other ends without a word.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise cancelled
+    code = StatusCode.UNAVAILABLE
+    return Unavailable(code.name, "the connection was closed under the call: make it again", code)
 
 
 def error_of(error: grpc.aio.AioRpcError) -> RongheError:

@@ -56,7 +56,7 @@ class Item:
 
     async def ack(self) -> None:
         """The item is the caller's to keep. Sent soon, together with others; one that is lost is said again."""
-        self._session.acknowledge(self.sequence)
+        self._session.acknowledge(self.sequence, self.epoch)
 
     async def nack(self, delay: timedelta) -> None:
         """Give it, and its case's later items, again after the delay (at most 1 hour)."""
@@ -69,10 +69,10 @@ class Inbox:
     `SessionTakenOver` is one: another session of the same receiver has the inbox now.
     """
 
-    def __init__(self, stub: "InboxServiceAsyncStub", credit: int, from_sequence: int, epoch: int) -> None:
+    def __init__(self, stub: "InboxServiceAsyncStub", credit: int, from_sequence: int, receiver_epoch: int) -> None:
         self._stub = stub
         self._credit = credit
-        self._epoch = epoch
+        self._receiver_epoch = receiver_epoch
         self._progress = Progress(credit, from_sequence)
         self._session: Session | None = None
         self._finished = False
@@ -97,9 +97,10 @@ class Inbox:
             except RongheError as error:
                 if error.code in FINAL:
                     raise
-                log.info("inbox.lost", reason=error.reason)
                 lost = error
             if not self._finished:
+                if lost:
+                    log.info("inbox.lost", reason=lost.reason)
                 if self.on_lost:
                     self.on_lost(lost)
                 await backoff.wait(lost.retry_after if lost else None)
@@ -118,24 +119,26 @@ class Inbox:
 
     async def _one_session(self) -> AsyncGenerator[Sequence[Item], None]:
         opening = pb.OpenInboxRequest.Open(
-            credit=self._credit, from_sequence=self._progress.from_sequence, receiver_epoch=self._epoch
+            credit=self._credit, from_sequence=self._progress.from_sequence, receiver_epoch=self._receiver_epoch
         )
-        session = Session(Stream(self._stub.OpenInbox(metadata=trace_metadata())), opening, self._progress)
+        stream = Stream(self._stub.OpenInbox(metadata=trace_metadata()))
+        session = Session(stream, opening, self._progress)
         self._session = session
         try:
-            async with aclosing(session.messages()) as messages:
+            async with aclosing(stream.messages()) as messages:
                 async for message in messages:
+                    if not self._progress.enter(message.epoch):
+                        return
                     yield self._fresh(session, message)
         finally:
             await session.close()
 
     def _fresh(self, session: Session, response: pb.OpenInboxResponse) -> list[Item]:
         """What the caller has not acknowledged yet; the rest is acknowledged again."""
-        self._progress.enter(response.epoch)
         fresh = []
         for message in response.items:
             if self._progress.is_finished(message.sequence):
-                session.acknowledge(message.sequence)
+                session.acknowledge(message.sequence, response.epoch)
             else:
                 self._progress.give(message.sequence)
                 fresh.append(Item(message, response.epoch, session))
@@ -145,12 +148,12 @@ class Inbox:
 class InboxClient(ServiceClient):
     """InboxService, as a stream or by fetching."""
 
-    def open(self, credit: int = CREDIT, from_sequence: int = 0, epoch: int = 0) -> Inbox:
+    def open(self, credit: int = CREDIT, from_sequence: int = 0, receiver_epoch: int = 0) -> Inbox:
         """The inbox as a stream; `credit` items may be unacknowledged at a time, `from_sequence` replays from there.
 
-        `epoch`: of the caller's own record.
+        `receiver_epoch`: of the caller's own record.
         """
-        return Inbox(InboxServiceStub(self._channel), credit, from_sequence, epoch)
+        return Inbox(InboxServiceStub(self._channel), credit, from_sequence, receiver_epoch)
 
     async def fetch(self, request: pb.FetchInboxRequest) -> pb.FetchInboxResponse:
         """What waits; the deadline allows for the request's `wait`."""

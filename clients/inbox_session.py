@@ -2,8 +2,6 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from datetime import timedelta
 
 from google.protobuf.duration_pb2 import Duration
@@ -36,20 +34,33 @@ class Progress:
         """Where the next stream begins: 0 for whatever is unacknowledged."""
         return min(self._given, default=self._next) if self._replaying else 0
 
-    def enter(self, epoch: int) -> None:
-        """Sequences count anew in another epoch."""
-        if epoch != self._epoch:
-            self._given.clear()
-            self._done.clear()
+    def enter(self, epoch: int) -> bool:
+        """Sequences count anew in another epoch; False where the stream must be opened anew for that.
+
+        A replay began at a sequence of the epoch before: it begins at the first one now.
+        """
+        if epoch == self._epoch:
+            return True
+        self._given.clear()
+        self._done.clear()
+        begins_anew = self._replaying and self._epoch > 0
         self._epoch = epoch
+        if begins_anew:
+            self._next = 1
+        return not begins_anew
 
     def give(self, sequence: int) -> None:
         """The caller gets this item."""
         self._given.add(sequence)
         self._next = max(self._next, sequence + 1)
 
-    def finish(self, sequence: int) -> None:
-        """The caller has acknowledged this item; remembered for as long as the server may not know."""
+    def finish(self, sequence: int, epoch: int) -> None:
+        """The caller has acknowledged this item; remembered for as long as the server may not know.
+
+        In another epoch its sequence is another item's.
+        """
+        if epoch != self._epoch:
+            return
         self._given.discard(sequence)
         self._done[sequence] = None
         while len(self._done) > self._credit:
@@ -72,19 +83,9 @@ class Session:
         self._closing = False
         self._sending = asyncio.create_task(self._send(pb.OpenInboxRequest(open=opening)))
 
-    async def messages(self) -> AsyncGenerator[pb.OpenInboxResponse, None]:
-        """What the server sends, until the stream ends; raises RongheError."""
-        try:
-            async with aclosing(self._stream.messages()) as messages:
-                async for message in messages:
-                    yield message
-        except asyncio.CancelledError:
-            if not self._closing or _is_cancelled():
-                raise
-
-    def acknowledge(self, sequence: int) -> None:
+    def acknowledge(self, sequence: int, epoch: int) -> None:
         """The item is the caller's to keep."""
-        self._progress.finish(sequence)
+        self._progress.finish(sequence, epoch)
         self._sequences.append(sequence)
         self._said.set()
 
@@ -129,8 +130,3 @@ class Session:
             if not await self._stream.write(pb.OpenInboxRequest(acknowledge=said)):
                 return False
         return True
-
-
-def _is_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 import grpc
 from grpc import StatusCode
 
-from clients.errors import RongheError, Unavailable, error_of
+from clients.errors import RongheError, Unavailable, cut_off, error_of
 
 Req = TypeVar("Req")
 Resp = TypeVar("Resp")
@@ -38,6 +38,9 @@ class Stream(Generic[Req, Resp]):
             await self._call.write(message)
         except ENDED:
             return False
+        except asyncio.CancelledError as cancelled:
+            cut_off(cancelled)
+            return False
         return True
 
     async def half_close(self) -> None:
@@ -46,6 +49,8 @@ class Stream(Generic[Req, Resp]):
             await self._call.done_writing()
         except ENDED:
             return
+        except asyncio.CancelledError as cancelled:
+            cut_off(cancelled)
 
     async def messages(self) -> AsyncGenerator[Resp, None]:
         """What the server sends, until it ends the stream; raises RongheError."""
@@ -56,6 +61,8 @@ class Stream(Generic[Req, Resp]):
             error = await self._reason(failure)
             if error is not None:
                 raise error from failure
+        except asyncio.CancelledError as cancelled:
+            raise cut_off(cancelled) from cancelled
 
     def cancel(self) -> None:
         """Drop the stream."""

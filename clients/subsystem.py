@@ -41,12 +41,13 @@ class SubsystemClient(ServiceClient):
         self.documents = DocumentClient(channel, timeout)
         self.operations = OperationsClient(channel, timeout)
 
-    def inbox(self, credit: int = CREDIT, from_sequence: int = 0, epoch: int = 0) -> Inbox:
+    def inbox(self, credit: int = CREDIT, from_sequence: int = 0, receiver_epoch: int = 0) -> Inbox:
         """The caller's inbox here: `async for item in client.inbox(): ...; await item.ack()`.
 
-        `epoch`: of the caller's own record; to be raised when that was restored from a backup.
+        `receiver_epoch`: of the caller's own record; to be raised when that was restored from a backup: everything
+        that it acknowledged before comes again then. (`Item.epoch` is the server's.)
         """
-        inbox = self._inbox.open(credit, from_sequence, epoch)
+        inbox = self._inbox.open(credit, from_sequence, receiver_epoch)
         self._inboxes.add(inbox)
         return inbox
 

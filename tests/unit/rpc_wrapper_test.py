@@ -1,7 +1,7 @@
 """The call wrapper and the clients together: real servers, real certificates, on 127.0.0.1."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -46,7 +46,13 @@ from ronghe.department.v1.department_service_pb2 import (
     CloseCaseResponse,
 )
 from ronghe.error.v1.reason_pb2 import Reason
-from ronghe.inbox.v1.inbox_service_pb2 import AckInboxRequest, FetchInboxRequest, OpenInboxRequest
+from ronghe.inbox.v1 import inbox_service_pb2
+from ronghe.inbox.v1.inbox_service_pb2 import (
+    AckInboxRequest,
+    FetchInboxRequest,
+    OpenInboxRequest,
+    OpenInboxResponse,
+)
 from ronghe.inbox.v1.inbox_service_pb2_grpc import InboxServiceStub
 from ronghe.intake.v1.intake_service_pb2 import (
     SubmitApplicationResponse,
@@ -586,6 +592,53 @@ class _Forgetful(set[int]):
 
     def difference_update(self, *others: Any) -> None:
         self.difference_update = super().difference_update  # type: ignore[method-assign]
+
+
+class _Scripted(ToyInbox):
+    """Sends each session its responses, (epoch, sequences), the next when it was written to; all but the last fail."""
+
+    def __init__(self, *sessions: Sequence[tuple[int, Sequence[int]]]) -> None:
+        super().__init__(items=0)
+        self.sessions = sessions
+
+    async def OpenInbox(  # noqa: N802 - the contract's name
+        self, requests: AsyncIterator[OpenInboxRequest], call: Any
+    ) -> AsyncIterator[OpenInboxResponse]:
+        async for request in requests:
+            if request.HasField("open"):
+                self.openings.append(request.open)
+                responses = iter(self.sessions[len(self.openings) - 1])
+            epoch, sequences = next(responses, (0, ()))
+            if sequences:
+                items = [inbox_service_pb2.InboxItem(sequence=sequence) for sequence in sequences]
+                yield OpenInboxResponse(epoch=epoch, items=items)
+            if len(self.openings) < len(self.sessions):
+                raise Refusal(Reason.REASON_SHUTTING_DOWN, "lost")
+
+
+async def test_what_is_acknowledged_late_is_no_item_of_another_epoch(mesh: Mesh) -> None:
+    toy, given = _Scripted([(1, [5])], [(2, [1]), (2, [5])]), []
+    async with mesh.serve(toy), mesh.client() as client:
+        async for item in client.inbox():
+            given.append(item)
+            if len(given) == 2:
+                await given[0].ack()
+                await item.ack()
+            if len(given) == 3:
+                break
+    assert [(item.epoch, item.sequence) for item in given] == [(1, 5), (2, 1), (2, 5)]
+
+
+async def test_a_replay_begins_anew_in_another_epoch(mesh: Mesh) -> None:
+    toy, given = _Scripted([(1, [5])], [(2, [5])], [(2, [1, 2])]), []
+    async with mesh.serve(toy), mesh.client() as client:
+        async for item in client.inbox(from_sequence=5):
+            given.append((item.epoch, item.sequence))
+            await item.ack()
+            if item.sequence == 2:
+                break
+    assert given == [(1, 5), (2, 1), (2, 2)]
+    assert [opening.from_sequence for opening in toy.openings] == [5, 6, 1]
 
 
 async def test_a_session_that_was_taken_over_ends_the_iteration(mesh: Mesh) -> None:
