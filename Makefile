@@ -46,6 +46,6 @@ fuzz: setup  ## a million hostile requests over every RPC; QUICK=1: 20,000
 soak: setup  ## half an hour of work, with memory, files, threads and latency drawn; QUICK=1: 80 s
 	@$(BIN)/python -m faults --scene soak $(if $(QUICK),--quick) $(if $(SEED),--seed $(SEED)) $(if $(RATE),--rate $(RATE))
 
-clean:  ## everything that set-up and runs made
-	rm -rf .venv .cache .ronghe .ronghe-faults third_party .mypy_cache .ruff_cache .pytest_cache .hypothesis proto/buf
+clean:  ## what set-up and tests made; the cases in .ronghe stay
+	rm -rf .venv .cache .ronghe-faults third_party .mypy_cache .ruff_cache .pytest_cache .hypothesis proto/buf
 	find proto -name '*_pb2*.py*' -delete

@@ -132,8 +132,9 @@ def _inboxes(name: str, inboxes: Sequence[pb.InboxStatus], now: datetime) -> Ite
     aged = sorted(((now - _time(each.oldest_since), each) for each in inboxes), key=lambda pair: -pair[0])
     late = [(waited, each, level) for waited, each in aged if (level := _lateness(each.receiver, waited))]
     for waited, each, level in late[:MOST_NAMED]:
+        # Not `ronghe inbox --as`: it would take the inbox from the party's own program, which then stays away.
         is_service = each.receiver.startswith("service/")
-        helps = "ronghe bridge status" if is_service else f"ronghe inbox --as {each.receiver}"
+        helps = "ronghe bridge status" if is_service else f"ronghe bridge status --at {name}"
         found = say("{count} items not acknowledged", count=each.unacknowledged) + _since(waited, level)
         yield Finding(level, _of(name, say("inbox of {receiver}", receiver=each.receiver)), found, helps)
     if len(late) > MOST_NAMED:

@@ -137,7 +137,7 @@ def test_a_paused_bridge_is_a_warning_and_nothing_else_is_asked_of_it() -> None:
 )
 def test_inboxes_that_nobody_takes(receiver: str, minutes: float, level: Level | None) -> None:
     inbox = pb.InboxStatus(receiver=receiver, unacknowledged=1, oldest_since=ago(minutes=minutes))
-    helps = "ronghe bridge status" if receiver.startswith("service/") else f"ronghe inbox --as {receiver}"
+    helps = "ronghe bridge status" if receiver.startswith("service/") else "ronghe bridge status --at governance"
     expected = [(level, f"governance: inbox of {receiver}", helps)] if level else []
     assert complaints(healthy(inboxes=[inbox])) == expected
 
