@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import struct
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ CHUNK = 16_384
 DELAY_SECONDS = (0.5, 0.5)
 """At least and at most, of each chunk."""
 TORN_SHARE = 0.05
-"""Of what is carried, a twentieth is torn: connections come about, and do not last."""
+"""Beside the first part for certain, a twentieth of what is carried: connections come about, and do not last."""
 TORN_SECONDS = 0.02
 """Until the part is read: a reset overtakes what waits."""
 # With these values a close is a reset: the peer learns at once, in the middle of a message.
@@ -50,8 +51,10 @@ class Proxy:
     network: Network = Network.WHOLE
     address: str = ""
     delay: tuple[float, float] = DELAY_SECONDS
-    torn: int = 0
-    """Connections that were reset in the middle of a message."""
+    affected: Counter[Network] = field(default_factory=Counter)
+    """What was felt of each bad network: parts that were held or delayed, connections that were reset or refused."""
+    _tears: bool = False
+    """Nothing was torn since the network tears."""
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -60,7 +63,9 @@ class Proxy:
         self.network = network
         self._changed.set()
         self._changed = asyncio.Event()
+        self._tears = network is Network.TORN
         if network is Network.CUT:
+            self.affected[network] += len(self._writers)
             self.reset()
 
     def heal(self) -> None:
@@ -74,7 +79,9 @@ class Proxy:
         """Carry one connection, as the network is."""
         self._writers.add(writer)
         try:
-            if self.network is not Network.CUT:
+            if self.network is Network.CUT:
+                self.affected[Network.CUT] += 1
+            else:
                 with suppress(OSError):
                     await self._carry(reader, writer)
         finally:
@@ -102,16 +109,25 @@ class Proxy:
     ) -> None:
         while chunk := await source.read(CHUNK):
             if self.network is Network.SLOW:
+                self.affected[Network.SLOW] += 1
                 await asyncio.sleep(self.chance.uniform(*self.delay))
             while self.network in swallows:
+                self.affected[self.network] += 1
                 await self._changed.wait()
-            if self.network is Network.TORN and self.chance.random() < TORN_SHARE:
+            if self._is_torn(chunk):
                 sink.write(chunk[: len(chunk) // 2])
                 await asyncio.sleep(TORN_SECONDS)
-                self.torn += 1
+                self.affected[Network.TORN] += 1
                 return
             sink.write(chunk)
             await sink.drain()
+
+    def _is_torn(self, chunk: bytes) -> bool:
+        """By chance, but for the first that can be."""
+        if self.network is not Network.TORN or len(chunk) < 2:
+            return False
+        is_first, self._tears = self._tears, False
+        return is_first or self.chance.random() < TORN_SHARE
 
     def reset(self) -> None:
         """End every connection, without a word."""

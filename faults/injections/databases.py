@@ -67,10 +67,9 @@ def bad_wire(network: Network, seconds: float) -> Injection:
 
     async def inject(stage: Stage) -> None:
         wire = _wire(stage)
-        with worsened(wire, network):
-            async with probed(stage, reads=not goes_on, writes=not goes_on):
-                await asyncio.sleep(seconds)
-        stage.figures["connections to PostgreSQL torn"] = wire.torn
+        async with worsened(wire, network), probed(stage, reads=not goes_on, writes=not goes_on):
+            await asyncio.sleep(seconds)
+        stage.figures["connections to PostgreSQL torn"] = wire.affected[Network.TORN]
 
     return inject
 

@@ -52,7 +52,7 @@ def schedule(quick: bool, chance: Random) -> Sequence[Fault]:
         )
         for network in Network
         if network is not Network.WHOLE
-        for name in chance.sample(_called(network), SUBSYSTEMS_OF_A_KIND)
+        for name in chance.sample(SUBSYSTEMS, SUBSYSTEMS_OF_A_KIND)
     ]
     faults += [Fault(f"a receiver {name}", hostile([name], HOSTILE_SECONDS), measured=True) for name in KINDS]
     faults += [
@@ -66,11 +66,6 @@ def schedule(quick: bool, chance: Random) -> Sequence[Fault]:
     ]
     chance.shuffle(faults)
     return faults
-
-
-def _called(network: Network) -> Sequence[str]:
-    """Centers call too seldom for a connection to be torn for sure."""
-    return [name for name in SUBSYSTEMS if (name, network) != ("governance", Network.TORN)]
 
 
 def _seconds(network: Network) -> float:

@@ -114,17 +114,51 @@ async def test_a_torn_connection_is_reset_when_a_part_of_a_message_has_arrived(m
             part = await arrived.get()
             assert 0 < len(part) < len(LARGE)
             assert await arrived.get() == b"end"
-            assert found["keeper"].torn == 1
+            assert found["keeper"].affected[Network.TORN] == 1
             with pytest.raises(ConnectionError):
                 await reader.read(1)
 
 
-async def test_a_network_that_has_torn_nothing_was_not_torn() -> None:
+async def test_the_first_that_can_be_torn_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("faults.proxy.TORN_SHARE", 0.0)
     async with between() as proxy:
-        with worsened(proxy, Network.SLOW):
+        for _ in range(2):
+            async with worsened(proxy, Network.TORN):
+                assert await _echo(proxy) != b"hello"
+        assert proxy.affected == {Network.TORN: 2}
+
+
+async def test_a_bad_network_that_nobody_has_felt_was_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("faults.injections.network.FELT_SECONDS", 0.1)
+    async with between() as proxy:
+        for network in Network:
+            if network is not Network.WHOLE:
+                with pytest.raises(NotInjected, match=f"{network.described}: nothing was affected"):
+                    async with worsened(proxy, network):
+                        pass
+                assert proxy.network is Network.WHOLE
+
+
+@pytest.mark.parametrize("network", [each for each in Network if each is not Network.WHOLE])
+async def test_a_bad_network_lasts_until_somebody_has_felt_it(network: Network) -> None:
+    async with between() as proxy:
+
+        async def call_late() -> None:
+            await asyncio.sleep(SECONDS)
+            with suppress(ConnectionError):
+                await _echo(proxy)
+
+        calls = asyncio.create_task(call_late())
+        async with worsened(proxy, network):
             pass
-        with worsened(proxy, Network.TORN):
-            proxy.torn += 1
-        with pytest.raises(NotInjected, match="torn"), worsened(proxy, Network.TORN):
+        assert proxy.affected[network]
+        await calls
+
+
+async def test_a_cut_network_was_felt_by_who_was_connected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("faults.injections.network.FELT_SECONDS", 0.0)
+    async with between() as proxy, connected(proxy) as (reader, writer):
+        writer.write(b"hello")
+        assert await reader.read(5) == b"hello"
+        async with worsened(proxy, Network.CUT):
             pass
-        assert proxy.network is Network.WHOLE
