@@ -4,11 +4,12 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -120,6 +121,19 @@ class Mesh:
         while self.pid(name) in (0, but):  # noqa: ASYNC110 - the system does not say when
             await asyncio.sleep(LOOK_SECONDS)
 
+    async def serves(self, name: str, within: float) -> bool:
+        """Whether it lets callers in at every address of its, waited for so many seconds at most.
+
+        One that stands still does as well: the system lets them in.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                for address in self.addresses[name].split(","):
+                    while not await accepts(address):  # noqa: ASYNC110 - the system does not say when
+                        await asyncio.sleep(LOOK_SECONDS)
+                return True
+        return False
+
 
 @asynccontextmanager
 async def single(folder: Path, port_base: int, environment: Mapping[str, str]) -> AsyncIterator[Mesh]:
@@ -157,3 +171,14 @@ def command(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
     except OSError:
         return ""
+
+
+async def accepts(address: str) -> bool:
+    """Whether somebody listens there."""
+    host, _, port = address.rpartition(":")
+    try:
+        _, writer = await asyncio.open_connection(host, int(port), family=socket.AF_INET)
+    except OSError:
+        return False
+    writer.close()
+    return True

@@ -17,6 +17,7 @@ from faults.checker import topic
 from faults.checker.collect import access
 from faults.checker.topic import TOPIC
 from faults.injections.kafka import PARTITIONS
+from faults.injections.processes import SERVING_SECONDS
 from faults.injections.stage import Injection, NotInjected, Stage, until
 from faults.load.caller import ALWAYS, COPIED
 from faults.load.cast import Cast, cast
@@ -139,7 +140,7 @@ async def cursors_moved_back(stage: Stage) -> None:
     records = await asyncio.to_thread(topic.read, settings)
     places = {(record.partition, record.offset): record.event.id for record in records}
     moved = 0
-    await stage.mesh.running(name)
+    await stage.mesh.serves(name, SERVING_SECONDS)
     pid = stage.mesh.signal(name, signal.SIGKILL)
     with closing(sqlite3.connect(stage.mesh.database(name), timeout=10)) as connection, connection:
         for cursor, text in connection.execute("SELECT name, value FROM cursor WHERE name LIKE 'kafka/%'").fetchall():
@@ -157,7 +158,7 @@ async def cursors_moved_back(stage: Stage) -> None:
 async def acknowledgements_forgotten(stage: Stage) -> None:
     """What one subsystem has pulled from another's inbox is all given to it again."""
     puller, giver = stage.chance.choice((("governance", "intake"), ("intake", "governance")))
-    await stage.mesh.running(puller)
+    await stage.mesh.serves(puller, SERVING_SECONDS)
     pid = stage.mesh.signal(puller, signal.SIGKILL)
     with closing(sqlite3.connect(stage.mesh.database(giver), timeout=10)) as connection, connection:
         forgotten = connection.execute(FORGET, (f"service/{puller}-01",)).rowcount

@@ -18,7 +18,7 @@ from confluent_kafka.cimpl import NewTopic
 from faults.checker.collect import access
 from faults.checker.topic import TOPIC
 from faults.disk import bring_back, can_mount, copy, filled, mount
-from faults.injections.processes import beside, stopped
+from faults.injections.processes import SERVING_SECONDS, beside, stopped
 from faults.injections.stage import LOOK_SECONDS, Injection, NotInjected, Stage, until
 from faults.load.case import Case
 from faults.load.cast import DESKS
@@ -38,7 +38,7 @@ DISK_BYTES = 64 << 20
 async def offsets_wiped(stage: Stage) -> None:
     """A consumer forgets where it was, in its database and on the broker: it reads everything again."""
     name = stage.chance.choice(("governance", "department"))
-    await stage.mesh.running(name)
+    await stage.mesh.serves(name, SERVING_SECONDS)
     pid = stage.mesh.signal(name, signal.SIGKILL)
     with closing(sqlite3.connect(stage.mesh.database(name), timeout=10)) as connection, connection:
         wiped = connection.execute("DELETE FROM cursor WHERE name LIKE 'kafka/%'").rowcount
@@ -67,7 +67,7 @@ def topic_recreated_behind(name: str) -> Injection:
     """As above, while a consumer stands still: what it has not read yet is only on the new topic."""
 
     async def inject(stage: Stage) -> None:
-        await stage.mesh.running(name)
+        await stage.mesh.serves(name, SERVING_SECONDS)
         pid = stage.mesh.signal(name, signal.SIGSTOP)
         try:
             await asyncio.sleep(BEHIND_SECONDS)
@@ -127,7 +127,7 @@ def kafka_hangs(seconds: float, accepted_within: float = ACCEPT_SECONDS) -> Inje
 async def down(stage: Stage) -> AsyncIterator[Path]:
     """The broker is killed, and starts at the end of the block; gives its data directory."""
     mesh = stage.mesh
-    await mesh.running("kafka")
+    await mesh.serves("kafka", SERVING_SECONDS)
     mesh.pause()
     try:
         mesh.signal("kafka", signal.SIGKILL)

@@ -16,6 +16,7 @@ from faults.checker.history import Event, Journal
 from faults.checker.journals import SUBSYSTEMS, read
 from faults.checker.settled import on_their_way
 from faults.injections.days import opened
+from faults.injections.processes import SERVING_SECONDS
 from faults.injections.stage import Injection, NotInjected, Stage, until
 from faults.mesh import Mesh
 
@@ -104,7 +105,7 @@ async def _put_back(stage: Stage, name: str, backup: Path, since: float) -> None
 async def _dead(stage: Stage, name: str) -> AsyncIterator[None]:
     """Nobody starts it again in this block."""
     mesh = stage.mesh
-    await mesh.running(name)
+    await mesh.serves(name, SERVING_SECONDS)
     mesh.pause()
     try:
         mesh.signal(name, signal.SIGKILL)

@@ -12,6 +12,8 @@ from faults.mesh import PROCESSES, SUBSYSTEMS
 
 FUSE_SECONDS = 60.0
 """A crash point that is not passed for so long does not count."""
+SERVING_SECONDS = 20.0
+"""Before it dies a process is given so long to begin to serve."""
 
 POINTS: Mapping[str, tuple[str, ...]] = {
     "before-commit": SUBSYSTEMS,
@@ -31,10 +33,16 @@ MOST_PASSES = 12
 
 
 def killed(name: str) -> Injection:
-    """SIGKILL of a process; the supervisor starts it again."""
+    """SIGKILL of a process that serves; the supervisor starts it again.
+
+    One that does not serve in time is killed all the same: it is counted, but not as killed while serving.
+    """
 
     async def inject(stage: Stage) -> None:
+        serves = await stage.mesh.serves(name, SERVING_SECONDS)
         pid = await _signalled(stage, name, signal.SIGKILL)
+        for figure, more in (("killed", 1), ("killed while serving", serves)):
+            stage.figures[figure] = stage.figures.get(figure, 0) + more
         await stage.mesh.running(name, but=pid)
 
     return inject
@@ -44,6 +52,7 @@ def stopped(name: str, seconds: float) -> Injection:
     """A process stands still, and goes on."""
 
     async def inject(stage: Stage) -> None:
+        await stage.mesh.serves(name, SERVING_SECONDS)
         pid = await _signalled(stage, name, signal.SIGSTOP)
         try:
             await asyncio.sleep(seconds)
@@ -73,6 +82,7 @@ def _crashed_in_migration(name: str) -> Injection:
 
     async def inject(stage: Stage) -> None:
         database = stage.mesh.database(name)
+        await stage.mesh.serves(name, SERVING_SECONDS)  # one that starts would do it before it is killed
         mark = await asyncio.to_thread(put_back, database)
         await _crashed(AT_START, name)(stage)
         await until(lambda: is_migrated(database, mark), FUSE_SECONDS, f"{name} is not migrated")
@@ -82,6 +92,7 @@ def _crashed_in_migration(name: str) -> Injection:
 
 def _crashed(point: str, name: str) -> Injection:
     async def inject(stage: Stage) -> None:
+        await stage.mesh.serves(name, SERVING_SECONDS)  # one that starts would find the fuse before it is killed
         fuse = stage.crashes / f"{name}-01"
         once = point in (AT_START, "timer-due", "during-shutdown")
         fuse.write_text(f"{point}:{1 if once else stage.chance.randint(1, MOST_PASSES)}")

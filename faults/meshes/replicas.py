@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -10,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from faults.mesh import COMMANDS, LOOK_SECONDS, STOP_SECONDS, SUBSYSTEMS, Mesh, children, command
+from faults.mesh import COMMANDS, LOOK_SECONDS, STOP_SECONDS, SUBSYSTEMS, Mesh, accepts, children, command
 from faults.meshes.postgresql import Postgresql, postgresql
 from faults.proxy import Proxy
 
@@ -87,7 +86,7 @@ class ReplicatedMesh(Mesh):
         found = dict(self.replicas(name))
         if self.has_more(name):
             found[self.further[name]] = self._added[name].pid
-        return {address: pid for address, pid in found.items() if await _accepts(address)}
+        return {address: pid for address, pid in found.items() if await accepts(address)}
 
     async def remove_added(self) -> None:
         """Return when all that were added have ended, in good order. TimeoutError."""
@@ -99,7 +98,7 @@ class ReplicatedMesh(Mesh):
 
     async def serving(self, name: str, address: str, *, but: int = 0) -> None:
         """Return when another process than this one serves there."""
-        while self.replicas(name).get(address, but) == but or not await _accepts(address):  # noqa: ASYNC110
+        while self.replicas(name).get(address, but) == but or not await accepts(address):  # noqa: ASYNC110
             await asyncio.sleep(LOOK_SECONDS)
 
 
@@ -134,13 +133,3 @@ def _environment(pid: int) -> Mapping[str, str]:
     except OSError:
         return {}
     return dict(os.fsdecode(each).split("=", 1) for each in variables if b"=" in each)
-
-
-async def _accepts(address: str) -> bool:
-    host, _, port = address.rpartition(":")
-    try:
-        _, writer = await asyncio.open_connection(host, int(port), family=socket.AF_INET)
-    except OSError:
-        return False
-    writer.close()
-    return True

@@ -167,7 +167,8 @@ def _hang(seconds: float, kills: int, chance: Random) -> Fault:
     name = f"Kafka hangs for {seconds:.0f} s"
     if not kills:
         return Fault(name, kafka_hangs(seconds), measured=True, seconds=seconds + 120)
-    victims = one_after_another(*(killed(chance.choice(SUBSYSTEMS)) for _ in range(kills)))
+    # In turn, so that each has begun to serve again when it is killed the next time.
+    victims = one_after_another(*map(killed, islice(cycle(chance.sample(SUBSYSTEMS, len(SUBSYSTEMS))), kills)))
     injection = beside(kafka_hangs(seconds, ACCEPTED_AMID_KILLS), victims)
     return Fault(f"{name}, {kills} x kill -9 meanwhile", injection, measured=True, seconds=seconds + 300)
 

@@ -1,5 +1,9 @@
 """Processes that die: where they must not, and where they must."""
 
+import asyncio
+import signal
+import socket
+from collections.abc import Awaitable
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
@@ -10,7 +14,9 @@ import pytest
 from faults.injections.overload import _judge
 from faults.injections.processes import killed, nobody_dies, stopped
 from faults.injections.stage import Injection, NotInjected, Stage
-from faults.mesh import PROCESSES
+from faults.mesh import PROCESSES, SUBSYSTEMS
+from faults.mesh import Mesh as RealMesh
+from faults.scenes import single
 
 
 class Mesh:
@@ -18,6 +24,8 @@ class Mesh:
 
     def __init__(self) -> None:
         self.pids = {name: number for number, name in enumerate(PROCESSES, 100)}
+        self.starting: set[str] = set()
+        self.happened: list[str] = []
 
     def pid(self, name: str) -> int:
         return self.pids[name]
@@ -25,7 +33,12 @@ class Mesh:
     async def running(self, name: str, *, but: int = 0) -> None:
         pass
 
+    async def serves(self, name: str, within: float) -> bool:
+        self.happened.append(f"{name} is given {within:.0f} s")
+        return name not in self.starting
+
     def signal(self, name: str, number: int) -> int:
+        self.happened.append(f"{name} gets {signal.Signals(number).name}")
         return self.pids[name]
 
 
@@ -61,3 +74,46 @@ async def test_who_is_not_there_was_not_broken(injection: Injection) -> None:
     mesh.pids["intake"] = 0
     with pytest.raises(NotInjected, match="intake had ended"):
         await injection(stage_of(mesh))
+
+
+async def test_who_is_killed_is_given_the_time_to_serve_before() -> None:
+    mesh = Mesh()
+    stage = stage_of(mesh)
+    await killed("intake")(stage)
+    assert mesh.happened == ["intake is given 20 s", "intake gets SIGKILL"]
+    mesh.starting = {"kafka"}
+    await killed("kafka")(stage)
+    assert stage.figures == {"killed": 2, "killed while serving": 1}
+
+
+async def test_a_process_serves_once_its_port_accepts() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        mesh = RealMesh(Path(), 0, addresses={"kafka": f"127.0.0.1:{taken.getsockname()[1]}"})
+        assert not await mesh.serves("kafka", 0.1)
+        begins = asyncio.get_running_loop().call_later(0.2, taken.listen)
+        assert await mesh.serves("kafka", 10.0)
+        assert begins.when() <= asyncio.get_running_loop().time()
+
+
+async def test_while_kafka_hangs_everybody_is_killed_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    victims: list[str] = []
+
+    def noted(name: str) -> Injection:
+        async def inject(stage: Stage) -> None:
+            victims.append(name)
+
+        return inject
+
+    def hangs(*_: float) -> Injection:
+        return noted("kafka")
+
+    monkeypatch.setattr(single, "killed", noted)
+    monkeypatch.setattr(single, "kafka_hangs", hangs)
+    hang = next(fault for fault in single.schedule(False, Random(3)) if "60 x kill" in fault.name)
+    injected: Awaitable[None] = hang.injection(stage_of(Mesh()))
+    await injected
+    killed_ones = [name for name in victims if name != "kafka"]
+    assert len(killed_ones) == 60
+    for start in range(0, 60, len(SUBSYSTEMS)):
+        assert set(killed_ones[start : start + len(SUBSYSTEMS)]) == set(SUBSYSTEMS)
