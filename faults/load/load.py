@@ -130,6 +130,12 @@ class Load:
             case "center", "TaskHeld":
                 await route(self.cast, party.id, event_pb2.TaskHeld.FromString(fact))
 
+    def deaf(self, task: asyncio.Task[None]) -> None:
+        """A receiver listens no more, though nobody has told it to stop: what it does not take reads as stuck."""
+        error = None if task.cancelled() else task.exception()
+        why = "it was cancelled" if task.cancelled() else "it ended" if error is None else _named(error)
+        self.problems[f"{task.get_name()} listens no more: {why}"] += 1
+
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
@@ -140,7 +146,14 @@ class Load:
         self._tasks.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is not None:
-            self.problems[f"{type(error).__name__}: {error}"] += 1
+            self.problems[_named(error)] += 1
+
+
+def _named(error: BaseException) -> str:
+    """With what it consists of, where it is a group."""
+    if isinstance(error, BaseExceptionGroup):
+        return ", ".join(map(_named, error.exceptions))
+    return f"{type(error).__name__}: {error}"
 
 
 @asynccontextmanager
@@ -149,12 +162,18 @@ async def load(addresses: Mapping[str, str], pki: Path, log: Path, seed: int) ->
     with DurableLog(log / REQUESTS) as sent, DurableLog(log / DELIVERIES) as given, DurableLog(log / SHOWN) as shown:
         async with cast(addresses, pki, Caller(sent, Random(seed))) as everybody:
             found = Load(everybody, Random(seed), given, Onlookers(everybody, shown, Random(seed)))
-            listening = [asyncio.create_task(each.run()) for each in _receivers(everybody, given, found.told)]
+            listening = [
+                asyncio.create_task(each.run(), name=f"{each.party} at {each.subsystem}")
+                for each in _receivers(everybody, given, found.told)
+            ]
+            for task in listening:
+                task.add_done_callback(found.deaf)
             try:
                 yield found
             finally:
                 await found.stop()
                 for task in listening:
+                    task.remove_done_callback(found.deaf)
                     task.cancel()
                 await asyncio.gather(*listening, return_exceptions=True)
 

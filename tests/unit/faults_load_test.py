@@ -2,7 +2,10 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from math import inf
+from pathlib import Path
 from random import Random
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +14,7 @@ import protovalidate
 import pytest
 from google.protobuf import any_pb2
 
+from faults.load import load as playing
 from faults.load.cast import Told
 from faults.load.collaborators import RETURNED, RETURNS, SUGGESTED, answer_to
 from faults.load.courses import PLAYED_AT, SHARES
@@ -112,3 +116,37 @@ async def test_a_case_has_its_place_in_time_by_the_clock_that_faults_go_by() -> 
     ends.set()
     await asyncio.gather(*playing)
     assert began < load.windows["a case"][1] <= time.time()
+
+
+class Listener:
+    """Listens until it is told to stop, or fails."""
+
+    def __init__(self, party: str, fails: Exception | None = None) -> None:
+        self.party, self.subsystem, self.fails = party, "department", fails
+
+    async def run(self) -> None:
+        if self.fails:
+            raise self.fails
+        await asyncio.Event().wait()
+
+
+async def test_a_receiver_that_ends_by_itself_is_a_problem(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    @asynccontextmanager
+    async def nobody(*_: object) -> AsyncIterator[None]:
+        yield None
+
+    def receivers(*_: object) -> list[Any]:
+        full = ExceptionGroup("of a session", [OSError("the disk is full")])
+        return [Listener("organ/deaf", full), Listener("organ/well"), Listener("organ/cut")]
+
+    monkeypatch.setattr(playing, "cast", nobody)
+    monkeypatch.setattr(playing, "_receivers", receivers)
+    async with playing.load({}, tmp_path, tmp_path, 1) as found:
+        await asyncio.sleep(0)
+        (cut,) = (task for task in asyncio.all_tasks() if "organ/cut" in task.get_name())
+        cut.cancel()
+        await asyncio.gather(cut, return_exceptions=True)
+    assert found.problems == {
+        "organ/deaf at department listens no more: OSError: the disk is full": 1,
+        "organ/cut at department listens no more: it was cancelled": 1,
+    }
