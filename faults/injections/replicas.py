@@ -4,17 +4,24 @@ import asyncio
 import json
 import os
 import signal
+import socket
+import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from itertools import cycle, islice
+from pathlib import Path
 
+from faults.injections.loss import ronghe
 from faults.injections.stage import Injection, NotInjected, Stage, until
 from faults.mesh import SUBSYSTEMS
 from faults.meshes.replicas import ReplicatedMesh
 
 READY_SECONDS = 120.0
 LEASE_SECONDS = 20.0
+RENEWAL_SECONDS = 40.0
+"""Clients look at their certificate's file every 5 s; what is open on the connection of before gets 30 s."""
+TLS_SECONDS = 10.0
 NOBODY = 0
 CROWDED = "RESOURCE_EXHAUSTED OVERLOADED"
 
@@ -28,6 +35,30 @@ async def rolling_restart(stage: Stage) -> None:
                 _signal(pid, signal.SIGTERM)
                 async with asyncio.timeout(READY_SECONDS):
                     await mesh.serving(name, address, but=pid)
+
+
+async def certificates_renewed(stage: Stage) -> None:
+    """Everybody has a new certificate, the broker too, while everything goes on; no client call may fail."""
+    mesh = _mesh(stage)
+    async with _no_call_fails(stage, "calls while certificates were renewed", crowded=True):
+        await ronghe(mesh, "certs", "renew")
+        await asyncio.sleep(RENEWAL_SECONDS)
+    for name, party in {**{name: f"service/{name}-01" for name in SUBSYSTEMS}, "kafka": "broker/broker"}.items():
+        issued = ssl.PEM_cert_to_DER_cert((mesh.data / "pki" / f"{party}.pem").read_text())
+        for address in mesh.addresses[name].split(","):
+            if await asyncio.to_thread(_presented, address, mesh.data / "pki") != issued:
+                raise NotInjected(f"{name} at {address} does not have its new certificate")
+
+
+def _presented(address: str, pki: Path) -> bytes | None:
+    """The certificate of who listens there."""
+    context = ssl.create_default_context(cafile=str(pki / "ca.pem"))
+    own = pki / "service" / "governance-01.pem"
+    context.load_cert_chain(own, own.with_suffix(".key"))
+    host, _, port = address.rpartition(":")
+    plain = socket.create_connection((host, int(port)), TLS_SECONDS)
+    with context.wrap_socket(plain, server_hostname=host) as shown:
+        return shown.getpeercert(binary_form=True)
 
 
 @asynccontextmanager

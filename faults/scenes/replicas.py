@@ -4,7 +4,14 @@ from collections.abc import Sequence
 from random import Random
 
 from faults.injections.duplicates import requests_copied
-from faults.injections.replicas import coming_and_going, killed_replica, paused_replica, rolling_restart, two_relays
+from faults.injections.replicas import (
+    certificates_renewed,
+    coming_and_going,
+    killed_replica,
+    paused_replica,
+    rolling_restart,
+    two_relays,
+)
 from faults.injections.stage import Fault, Scene
 from faults.mesh import SUBSYSTEMS
 from faults.meshes.replicas import replicated
@@ -19,6 +26,7 @@ def schedule(quick: bool, chance: Random) -> Sequence[Fault]:
     if quick:
         return []
     faults = [Fault("rolling restart of everything", rolling_restart, measured=True, seconds=600)]
+    faults.append(Fault("everybody's certificate renewed", certificates_renewed, measured=True))
     faults += [Fault(f"kill -9 a replica of {name}", killed_replica(name), measured=True) for name in SUBSYSTEMS]
     faults += [
         Fault(f"two relays of {name} at once", two_relays(name), measured=True) for name in ("governance", "department")
