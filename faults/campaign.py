@@ -17,16 +17,16 @@ from faults.checker import connected
 from faults.checker.check import check
 from faults.checker.collect import collect
 from faults.checker.history import History, Kind, Problem
-from faults.checker.journals import SUBSYSTEMS, read
+from faults.checker.journals import SUBSYSTEMS
 from faults.checker.mutations import blind_spots
 from faults.checker.sample import sample
-from faults.checker.settled import check as check_settled
 from faults.disk import unmount_below
 from faults.injections.stage import Fault, NotInjected, Scene, Stage
 from faults.load.cast import INTAKES
 from faults.load.load import Load, load
-from faults.mesh import Mesh, MeshFailed
+from faults.mesh import MeshFailed
 from faults.proxy import proxies
+from faults.settling import moves
 
 WARM_UP_SECONDS = 4.0
 LOOK_SECONDS = 0.2
@@ -178,7 +178,9 @@ class Campaign:
         started = time.monotonic()
         with suppress(TimeoutError):
             await stage.load.settle(SETTLE_SECONDS)
-        await _until(lambda: not _moves(stage.mesh), SETTLE_SECONDS)
+        sources, end = {name: stage.mesh.source(name) for name in SUBSYSTEMS}, time.monotonic() + SETTLE_SECONDS
+        while await asyncio.to_thread(moves, sources) and time.monotonic() < end:  # noqa: ASYNC110 - from outside
+            await asyncio.sleep(LOOK_SECONDS)
         await asyncio.sleep(SPANS_SECONDS)
         return time.monotonic() - started
 
@@ -232,13 +234,6 @@ async def _until(holds: Callable[[], bool], seconds: float) -> bool:
             return False
         await asyncio.sleep(LOOK_SECONDS)
     return True
-
-
-def _moves(mesh: Mesh) -> bool:
-    """Whether an inbox or a relay still has something to do, or a head is to be signed or taken in."""
-    journals = {name: read(mesh.source(name), name) for name in SUBSYSTEMS}
-    heads = [{event.id for event in journal.events.values() if event.is_head} for journal in journals.values()]
-    return any(each != heads[0] for each in heads) or any(check_settled(History([], journals, [], [])))
 
 
 def _figures(history: History) -> dict[str, float]:

@@ -4,7 +4,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,13 @@ Select = Callable[..., Sequence[Any]]
 
 def read(database: Path | str, subsystem: str) -> Journal:
     """Everything the checker wants to know of one database at one moment: an SQLite file, or a PostgreSQL URL."""
-    with _sqlite(database) if isinstance(database, Path) else _postgresql(database) as select:
+    with opened(database) as select:
         return _read(select, subsystem)
+
+
+def opened(database: Path | str) -> AbstractContextManager[Select]:
+    """Queries on it, read-only, all of one moment."""
+    return _sqlite(database) if isinstance(database, Path) else _postgresql(database)
 
 
 @contextmanager

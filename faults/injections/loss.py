@@ -14,15 +14,15 @@ from faults.checker import topic
 from faults.checker.collect import access
 from faults.checker.history import Event, Journal
 from faults.checker.journals import SUBSYSTEMS, read
-from faults.checker.settled import on_their_way
 from faults.injections.days import opened
 from faults.injections.processes import SERVING_SECONDS
 from faults.injections.stage import Injection, NotInjected, Stage, until
 from faults.mesh import Mesh
+from faults.settling import look
 
 WORK_SECONDS = 3.0
 """Between a backup and the loss: this much is learned again."""
-QUIET_SECONDS, DEATH_SECONDS = 20.0, 30.0
+QUIET_SECONDS, DEATH_SECONDS = 60.0, 30.0
 STILL_SECONDS = 0.3
 RONGHE = Path(sys.executable).with_name("ronghe")
 
@@ -66,9 +66,9 @@ async def _drain(stage: Stage) -> None:
     await until(lambda: not caller.under_way, QUIET_SECONDS, "requests are answered")
     before: Sequence[tuple[int, bytes]] = ()
     while True:
-        journals = [await asyncio.to_thread(read, stage.mesh.source(name), name) for name in SUBSYSTEMS]
-        heads = [journal.head for journal in journals]
-        if heads == before and not any(any(on_their_way(journal)) for journal in journals):
+        looks = [await asyncio.to_thread(look, stage.mesh.source(name), name) for name in SUBSYSTEMS]
+        heads = [each.head for each in looks]
+        if heads == before and not any(each.waits for each in looks):
             return
         if time.monotonic() > end:
             raise NotInjected(f"not at rest within {QUIET_SECONDS:.0f} s")
