@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isfinite
 from pathlib import Path
 from random import Random
@@ -122,7 +122,14 @@ class Campaign:
             stage = Stage(mesh, crashes, Random(self.seed), network, playing)
             await self._break(stage, faults)
             settled = await self._settle(stage)
-            return await self._judge(stage, settled)
+            self.say("settled; what there is to judge is collected")
+            history = await self._collect(stage)
+            # Before the load is told to stop: what has not ended by then is not under way any more.
+            verdict = self._played(stage, {**_figures(history), "seconds to settle": round(settled, 1)})
+        self.say("the mesh is gone; the checker reads")
+        problems = await asyncio.to_thread(check, history)
+        blind = await asyncio.to_thread(lambda: list(blind_spots(sample(history, SAMPLED_CASES))))
+        return replace(verdict, problems=problems, blind=blind)
 
     @property
     def _logs(self) -> Path:
@@ -184,10 +191,9 @@ class Campaign:
         await asyncio.sleep(SPANS_SECONDS)
         return time.monotonic() - started
 
-    async def _judge(self, stage: Stage, settled: float) -> Verdict:
-        self.say("settled; the checker reads")
-        mesh, playing = stage.mesh, stage.load
-        history = await asyncio.to_thread(
+    async def _collect(self, stage: Stage) -> History:
+        mesh = stage.mesh
+        return await asyncio.to_thread(
             collect,
             mesh.data,
             {name: mesh.source(name) for name in SUBSYSTEMS},
@@ -198,8 +204,10 @@ class Campaign:
             lost=stage.lost,
             unsent=stage.unsent,
         )
-        problems = await asyncio.to_thread(check, history)
-        blind = await asyncio.to_thread(lambda: list(blind_spots(sample(history, SAMPLED_CASES))))
+
+    def _played(self, stage: Stage, figures: Mapping[str, float]) -> Verdict:
+        """What is known before anything is judged."""
+        playing = stage.load
         caller, windows = playing.cast.caller, playing.windows
         for fault in self.injected:
             if fault.recovered is None and not fault.failure:
@@ -208,14 +216,12 @@ class Campaign:
             scene=self.scene.name,
             seed=self.seed,
             injected=self.injected,
-            problems=problems,
-            blind=blind,
-            cases=playing.ended,
+            problems=[],
+            blind=[],
+            cases=Counter(playing.ended),
             unfinished=[*playing.under_way.values(), *playing.problems],
-            unexpected=caller.unexpected,
-            figures=_figures(history)
-            | {"repeats": caller.repeats, "seconds to settle": round(settled, 1)}
-            | stage.figures,
+            unexpected=Counter(caller.unexpected),
+            figures={**figures, "repeats": caller.repeats, **stage.figures},
             windows=windows,
         )
 
