@@ -13,6 +13,7 @@ from itertools import cycle, islice
 from pathlib import Path
 
 from faults.injections.loss import ronghe
+from faults.injections.processes import beside
 from faults.injections.stage import Injection, NotInjected, Stage, until
 from faults.mesh import SUBSYSTEMS
 from faults.meshes.replicas import ReplicatedMesh
@@ -78,10 +79,11 @@ async def _no_call_fails(stage: Stage, figure: str, *, crowded: bool = False) ->
         raise NotInjected(f"{failed.total()} client calls failed, of {calls}: {dict(failed)}")
 
 
-def coming_and_going(seconds: float, pause: float) -> Injection:
+def coming_and_going(seconds: float, pause: float, name: str, still: float) -> Injection:
     """Replicas are added to those that the supervisor keeps, and removed, in turn.
 
-    For half of the time in good order, and no client call may fail; then with every second one killed.
+    For half of the time in good order, and no client call may fail; then with every second one killed, and beside one
+    of this subsystem that stands still for so many seconds.
     """
 
     turns = round(seconds / 2 / pause)
@@ -90,7 +92,12 @@ def coming_and_going(seconds: float, pause: float) -> Injection:
         try:
             async with _no_call_fails(stage, "calls while replicas came and went", crowded=True):
                 await _come_and_go(stage, turns, pause, [signal.SIGTERM])
-            await _come_and_go(stage, turns, pause, [signal.SIGTERM, signal.SIGKILL])
+            pid = stage.chance.choice(list(_mesh(stage).replicas(name).values()))
+
+            async def kill(stage: Stage) -> None:
+                await _come_and_go(stage, turns, pause, [signal.SIGTERM, signal.SIGKILL], but=pid)
+
+            await beside(kill, _paused(pid, still))(stage)
         finally:
             await _mesh(stage).remove_added()
         await _complete(_mesh(stage))
@@ -98,7 +105,9 @@ def coming_and_going(seconds: float, pause: float) -> Injection:
     return inject
 
 
-async def _come_and_go(stage: Stage, turns: int, pause: float, numbers: Sequence[signal.Signals]) -> None:
+async def _come_and_go(
+    stage: Stage, turns: int, pause: float, numbers: Sequence[signal.Signals], *, but: int = NOBODY
+) -> None:
     mesh, ways = _mesh(stage), cycle(numbers)
     for adds in islice(cycle((True, False)), turns):
         lacking = [name for name in SUBSYSTEMS if not mesh.has_more(name)]
@@ -106,17 +115,18 @@ async def _come_and_go(stage: Stage, turns: int, pause: float, numbers: Sequence
             mesh.add(stage.chance.choice(lacking))
             _count(stage, "replicas added", 1)
         else:
-            _count(stage, "replicas removed", await _remove(stage, next(ways)))
+            _count(stage, "replicas removed", await _remove(stage, next(ways), but))
         await asyncio.sleep(pause)
 
 
-async def _remove(stage: Stage, number: signal.Signals) -> bool:
-    """Any replica beside which others of its subsystem serve; whether there was one.
+async def _remove(stage: Stage, number: signal.Signals, but: int) -> bool:
+    """Any replica but this one, beside which others of its subsystem serve; whether there was one.
 
     The supervisor starts its own ones again.
     """
     serving = [await _mesh(stage).serving_now(name) for name in SUBSYSTEMS]
-    several = [list(replicas.values()) for replicas in serving if len(replicas) > 1]
+    going = [[pid for pid in replicas.values() if pid != but] for replicas in serving]
+    several = [pids for pids in going if len(pids) > 1]
     return bool(several) and _signal(stage.chance.choice(stage.chance.choice(several)), number)
 
 
@@ -137,16 +147,17 @@ def killed_replica(name: str) -> Injection:
     return inject
 
 
-def paused_replica(name: str, seconds: float) -> Injection:
+def _paused(pid: int, seconds: float) -> Injection:
     """One replica stands still, with all that it holds: connections, partitions, perhaps the lock of the journal."""
 
     async def inject(stage: Stage) -> None:
-        pid = stage.chance.choice(list(_mesh(stage).replicas(name).values()))
         _signal(pid, signal.SIGSTOP)
         try:
             await asyncio.sleep(seconds)
         finally:
-            _signal(pid, signal.SIGCONT)
+            went_on = _signal(pid, signal.SIGCONT)
+        if not went_on:
+            raise NotInjected("the replica that stood still did not live through it")
 
     return inject
 

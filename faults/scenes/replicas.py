@@ -8,7 +8,6 @@ from faults.injections.replicas import (
     certificates_renewed,
     coming_and_going,
     killed_replica,
-    paused_replica,
     rolling_restart,
     two_relays,
 )
@@ -31,14 +30,11 @@ def schedule(quick: bool, chance: Random) -> Sequence[Fault]:
     faults += [
         Fault(f"two relays of {name} at once", two_relays(name), measured=True) for name in ("governance", "department")
     ]
-    name = chance.choice(SUBSYSTEMS)
-    faults.append(
-        Fault(f"a replica stands still {PAUSE_SECONDS:.0f} s", paused_replica(name, PAUSE_SECONDS), measured=True)
-    )
     faults.append(
         Fault(
-            f"replicas go and come every {GOING_PAUSE:.0f} s for {GOING_SECONDS:.0f} s",
-            coming_and_going(GOING_SECONDS, GOING_PAUSE),
+            f"replicas go and come every {GOING_PAUSE:.0f} s for {GOING_SECONDS:.0f} s, "
+            f"one stands still {PAUSE_SECONDS:.0f} s",
+            coming_and_going(GOING_SECONDS, GOING_PAUSE, chance.choice(SUBSYSTEMS), PAUSE_SECONDS),
             measured=True,
             seconds=2 * GOING_SECONDS,
         )

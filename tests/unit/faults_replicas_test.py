@@ -1,6 +1,7 @@
 """How replicas are added and removed, on a mesh whose processes are only named."""
 
 import signal
+import subprocess
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ class Named(ReplicatedMesh):
     added: list[str] = field(default_factory=list)
 
     async def serving_now(self, name: str) -> Mapping[str, int]:
-        return {f"{name}/{number}": number for number in range(self.count)}
+        return {f"{name}/{number}": number for number in range(1, self.count + 1)}
 
     def has_more(self, name: str) -> bool:
         return name in self.added
@@ -73,6 +74,22 @@ async def test_where_no_more_can_be_added_one_is_removed(sent: list[int]) -> Non
 async def test_the_last_replica_that_serves_is_left_alone(sent: list[int]) -> None:
     assert (await _played(named(1), TURNS))["replicas removed"] == 0
     assert sent == []
+
+
+async def test_one_that_stands_still_is_left_to_and_does_not_count_as_one_that_serves(sent: list[int]) -> None:
+    mesh = named(2)
+    mesh.added += ["department", "governance", "intake"]
+    stage = Stage(mesh, Path(), Random(7), {}, cast("Any", None))
+    await replicas._come_and_go(stage, TURNS, 0.0, [signal.SIGKILL], but=1)
+    assert stage.figures == {"replicas removed": 0}
+
+
+async def test_one_that_dies_while_it_stands_still_did_not_stand_still() -> None:
+    dead = subprocess.Popen(["true"])  # noqa: ASYNC220 - it takes a moment only
+    dead.wait()
+    stage = Stage(named(2), Path(), Random(7), {}, cast("Any", None))
+    with pytest.raises(NotInjected, match="did not live through it"):
+        await replicas._paused(dead.pid, 0.0)(stage)
 
 
 def test_callers_know_where_a_replica_may_be_added() -> None:
