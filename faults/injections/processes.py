@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from faults.injections.days import days_pass, status_of
 from faults.injections.migrations import is_migrated, put_back
@@ -154,7 +154,8 @@ async def _lit(stage: Stage, point: str, name: str, pid: int) -> None:
         for _ in range(DAYS):  # whoever signs meanwhile takes the timer away
             if stage.mesh.pid(name) == pid:
                 await days_pass(stage, name)
-                await asyncio.sleep(TIMERS_SECONDS)
+                with suppress(NotInjected):
+                    await until(lambda: stage.mesh.pid(name) != pid, TIMERS_SECONDS, "the timer is not due")
     elif point == "during-shutdown":
         await status_of(stage.mesh, name)
         if stage.mesh.pid(name) == pid:

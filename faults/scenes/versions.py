@@ -45,4 +45,4 @@ async def _mesh(folder: Path, port_base: int, environment: Mapping[str, str]) ->
         yield mesh
 
 
-SCENE = Scene("versions", _mesh, schedule, rate=6.0)
+SCENE = Scene("versions", _mesh, schedule, rate=12.0)
