@@ -7,23 +7,32 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
+from typing import Any
 
+from clients.base import completed
 from faults.checker import topic
 from faults.checker.collect import access
 from faults.checker.history import Event, Journal
 from faults.checker.journals import SUBSYSTEMS, read
-from faults.injections.days import opened
+from faults.injections.days import OFFICER, opened, operator
 from faults.injections.processes import SERVING_SECONDS
 from faults.injections.stage import Injection, NotInjected, Stage, until
 from faults.mesh import Mesh
-from faults.settling import look
+from faults.settling import HEAD, look
+from ronghe.operations.v1 import operations_service_pb2 as pb
 
 WORK_SECONDS = 3.0
 """Between a backup and the loss: this much is learned again."""
 QUIET_SECONDS, DEATH_SECONDS = 60.0, 30.0
 STILL_SECONDS = 0.3
+PULLERS = {"intake": "governance", "governance": "intake"}
+"""Whose inbox another subsystem pulls, and which."""
+PAUSED_SECONDS = 2.0
+"""Within which a bridge that is paused stands still: PauseBridge says so."""
+LEAST_UNSENT, UNSENT_SECONDS = 5, 60.0
+RESUMED_SECONDS = 60.0
 RONGHE = Path(sys.executable).with_name("ronghe")
 
 
@@ -31,7 +40,8 @@ def lost(name: str, *, drained: bool) -> Injection:
     """It is killed and its database is gone; callers go on repeating, also what was answered since the backup.
 
     `drained`: not before everything that was under way had arrived, so that nothing may be missing. Else in the middle
-    of its work: what then stands nowhere else is noted, and whoever had asked for it asks again.
+    of its work: what then stands nowhere else, of which there must be some, is noted, and whoever had asked for it asks
+    again.
     """
 
     async def inject(stage: Stage) -> None:
@@ -47,17 +57,65 @@ def lost(name: str, *, drained: bool) -> Injection:
                     raise NotInjected(f"{unsent} events had not left {name}, though it was given the time")
                 await _put_back(stage, name, backup, since)
         else:
-            await _lose(stage, name)
-            async with caller.held():
-                await _put_back(stage, name, backup, since)
+            async with _held_back(stage, name):
+                unsent = await _lose(stage, name)
+                async with caller.held():
+                    await _put_back(stage, name, backup, since)
+            if not unsent:
+                raise NotInjected(f"everything had left {name}, though nobody carried it away")
+            _count(stage, f"events of {name} that had not left it", unsent)
         learned = _relearned(mesh, name)
         if not learned["own"] + learned["foreign"]:
             raise NotInjected(f"{name} has learned nothing again")
         for what in ("own", "foreign", "requests"):
-            figure = f"{what} learned again by {name}"
-            stage.figures[figure] = stage.figures.get(figure, 0) + learned[what]
+            _count(stage, f"{what} learned again by {name}", learned[what])
 
     return inject
+
+
+def _count(stage: Stage, figure: str, more: int) -> None:
+    stage.figures[figure] = stage.figures.get(figure, 0) + more
+
+
+@asynccontextmanager
+async def _held_back(stage: Stage, name: str) -> AsyncIterator[None]:
+    """Nobody carries its words away in this block, which begins when it has some that stand nowhere else.
+
+    An operator has paused its relay, and whoever pulls from it: all else goes on, so there is something to say.
+    """
+    mesh = stage.mesh
+    bridges = [] if name == "intake" else [(name, pb.BRIDGE_RELAY)]
+    if name in PULLERS:
+        bridges.append((PULLERS[name], pb.BRIDGE_INBOX_SOURCE))
+    try:
+        for subsystem, bridge in bridges:
+            await _ordered(stage, subsystem, pb.PauseBridgeRequest(bridge=bridge))
+        await asyncio.sleep(PAUSED_SECONDS)
+        position, _ = (await asyncio.to_thread(look, mesh.source(name), name)).head
+        said = f"{LEAST_UNSENT} events of {name}"
+        await until(lambda: _said_since(mesh.database(name), name, position) >= LEAST_UNSENT, UNSENT_SECONDS, said)
+        yield
+    finally:
+        with suppress(TimeoutError):  # nobody answers where the mesh was not put back
+            async with asyncio.timeout(RESUMED_SECONDS):
+                for subsystem, bridge in bridges:
+                    await _ordered(stage, subsystem, pb.ResumeBridgeRequest(bridge=bridge))
+
+
+async def _ordered(stage: Stage, name: str, order: pb.PauseBridgeRequest | pb.ResumeBridgeRequest) -> None:
+    order.actor.CopyFrom(OFFICER)
+    order.reason = "演练"
+    async with operator(stage.mesh, name) as client:
+        pauses = isinstance(order, pb.PauseBridgeRequest)
+        call: Any = client.operations.pause_bridge if pauses else client.operations.resume_bridge
+        await stage.load.cast.caller.repeated(call, completed(order))
+
+
+def _said_since(database: Path, name: str, position: int) -> int:
+    """Its own events behind this row, but for signed heads."""
+    statement = "SELECT count(*) FROM journal WHERE position > ? AND origin LIKE ? AND type <> ?"
+    with closing(opened(database)) as connection:
+        return int(connection.execute(statement, (position, f"{name}-%", HEAD)).fetchone()[0])
 
 
 async def _drain(stage: Stage) -> None:
