@@ -83,7 +83,7 @@ def _evidence(stage: Stage) -> EvidenceMesh:
 
 async def _with_copy(stage: Stage, name: str) -> EvidenceMesh:
     mesh = _evidence(stage)
-    if not mesh.of:
+    if mesh.of != name:
         database = mesh.database(name)
         await until(lambda: len(_heads(read(database, name))) > LEAST_HEADS, HEADS_SECONDS, "signed heads")
         await mesh.serve_copy(name)

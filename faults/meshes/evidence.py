@@ -32,13 +32,13 @@ class EvidenceMesh(Mesh):
     """Beside it, a process serves a copy of one database, and knows nobody."""
 
     of: str = ""
-    """The subsystem whose database was copied; empty before that."""
+    """The subsystem whose database was copied last; empty before that."""
     server: "subprocess.Popen[bytes] | None" = field(default=None, repr=False)
 
     @property
     def folder(self) -> Path:
         """As the data directory of a mesh in which the copy stands in its original's place."""
-        return self.data.parent / "evidence"
+        return self.data.parent / "evidence" / self.of
 
     @property
     def copy(self) -> Path:
@@ -51,9 +51,10 @@ class EvidenceMesh(Mesh):
         return self.folder / f"{self.of}.untouched.db"
 
     async def serve_copy(self, name: str) -> None:
-        """Copy the database while the mesh goes on, and serve the copy."""
+        """Copy the database while the mesh goes on, and serve the copy, in place of that of another one."""
+        self.end()
         self.of = name
-        self.folder.mkdir()
+        self.folder.mkdir(parents=True)
         (self.folder / "pki").symlink_to(self.data.resolve() / "pki")
         await asyncio.to_thread(_copied, self.database(name), self.copy)
         address = f"127.0.0.1:{self.port_base + DISTANCE}"

@@ -36,15 +36,14 @@ ANEW: Sequence[tuple[str, Plan]] = (
 
 
 def schedule(quick: bool, chance: Random) -> Sequence[Fault]:
-    """In the full campaign only: it needs a mesh of its own."""
+    """In the full campaign only: it needs a mesh of its own. One subsystem after another: each is copied once."""
     if quick:
         return []
-    name = chance.choice(SUBSYSTEMS)
-    return [
-        *(Fault(f"journal of {name}: {what}", tampered(name, plan)) for what, plan in BY_HAND),
-        *(Fault(f"journal of {name}: {what}", computed_anew(name, plan)) for what, plan in ANEW),
-        Fault("journals untouched", untouched),
-    ]
+    faults = []
+    for name in chance.sample(SUBSYSTEMS, len(SUBSYSTEMS)):
+        faults += [Fault(f"journal of {name}: {what}", tampered(name, plan)) for what, plan in BY_HAND]
+        faults += [Fault(f"journal of {name}: {what}", computed_anew(name, plan)) for what, plan in ANEW]
+    return [*faults, Fault("journals untouched", untouched)]
 
 
 SCENE = Scene("tampering", evidence, schedule, rate=3.0)
