@@ -19,7 +19,7 @@ from ronghe.error.v1.reason_pb2 import Reason
 from servers.kernel import journal, tables
 from servers.kernel.database import Database, read_rows, write_rows
 from servers.kernel.derived import request_of
-from servers.kernel.inbox import Acknowledgement, Item, Receiver, void_acknowledgements
+from servers.kernel.inbox import Acknowledgement, Item, Receiver
 from servers.kernel.live import KeptStreams, LiveStream
 from servers.kernel.statements import Statements
 from servers.kernel.stream import Caused, Facts, Refused, Scope, StreamKey
@@ -230,13 +230,12 @@ class Batch:
         self.counters[name] = value + 1
         return value + 1
 
-    def open_session(self, name: str, session: str, epoch: int) -> None:
-        """From now on only this session may acknowledge; in a later epoch what was acknowledged before is void."""
+    def open_session(self, name: str, session: str, epoch: int) -> bool:
+        """From now on only this session may acknowledge; whether its epoch is a later one: see voiding.py."""
         self.load_receivers([name])
         receiver = self.receivers[name]
-        if epoch > receiver.epoch:
-            void_acknowledgements(self.connection, name)
-        receiver.session, receiver.epoch, receiver.changed = session, max(epoch, receiver.epoch), True
+        receiver.session, receiver.changed = session, True
+        return epoch > receiver.epoch
 
     def acknowledge(self, said: Acknowledgement) -> None:
         """Take what a receiver says about items of its inbox; raises Refused."""

@@ -108,9 +108,11 @@ def session_of(connection: Connection, receiver: str) -> str:
     return connection.scalar(select(tables.receiver.c.session).where(tables.receiver.c.name == receiver)) or ""
 
 
-def void_acknowledgements(connection: Connection, receiver: str) -> None:
-    """Give everything again."""
-    statement = update(tables.inbox).where(tables.inbox.c.receiver == receiver)
+def void_acknowledgements(connection: Connection, receiver: str, first: int, following: int) -> None:
+    """Let items from the first sequence on, up to the following ones, wait again."""
+    columns = tables.inbox.c
+    acknowledged = (columns.receiver == receiver, columns.acknowledged_at.is_not(None))
+    statement = update(tables.inbox).where(*acknowledged, columns.sequence >= first, columns.sequence < following)
     connection.execute(statement.values(acknowledged_at=None))
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import closing
 
 from ronghe.error.v1.reason_pb2 import Reason
 from ronghe.inbox.v1 import inbox_service_pb2 as pb
@@ -37,15 +38,14 @@ class InboxServicer:
         opening = await anext(requests, None)
         if opening is None or opening.WhichOneof("message") != "open":
             raise _not_open()
-        session = InboxSession(self._kernel, str(call.caller), opening.open)
-        await session.open()
-        listening = asyncio.create_task(_listen(session, requests))
-        try:
-            async for message in session.messages():
-                yield message
-        finally:
-            listening.cancel()
-            session.close()
+        with closing(InboxSession(self._kernel, str(call.caller), opening.open)) as session:
+            await session.open()
+            listening = asyncio.create_task(_listen(session, requests))
+            try:
+                async for message in session.messages():
+                    yield message
+            finally:
+                listening.cancel()
 
     async def FetchInbox(self, request: pb.FetchInboxRequest, call: Call) -> pb.FetchInboxResponse:  # noqa: N802
         """Give what waits, or wait for it."""

@@ -39,6 +39,7 @@ from servers.kernel.subsystem import Subsystem
 from servers.kernel.timers import Timers
 from servers.kernel.times import MachineClock, SystemClock
 from servers.kernel.units import Absorb, Acknowledge, Change, Execute, Expire, MoveCursors, OpenSession, Relearn, Unit
+from servers.kernel.voiding import VoidAcknowledgements
 from servers.kernel.writer import Committed, Job, Writer
 
 R = TypeVar("R", bound=Message)
@@ -168,11 +169,15 @@ class Kernel:
         await self._submit([Acknowledge(said)], background=True)
 
     async def open_session(self, receiver: str, session: str, epoch: int) -> None:
-        """From now on only this session may acknowledge what the receiver gets. Raises StoreUnavailable.
+        """From now on only this session may acknowledge what the receiver gets. Raises Refused, StoreUnavailable.
 
         `epoch`: of the receiver's own record; a greater one than before makes what it acknowledged void.
         """
-        await self._submit([OpenSession(receiver, session, epoch)], background=True)
+        is_later = await self._submit([OpenSession(receiver, session, epoch)], background=True)
+        first = 1 if is_later else 0
+        while first:
+            part = VoidAcknowledgements(receiver, session, epoch, first)
+            first = cast("int", await self._submit([part], background=True))
 
     def read_here(self, query: Callable[[Connection], T]) -> T:
         """A short read on the caller's own thread. Raises StoreUnavailable."""

@@ -275,9 +275,9 @@ class OpenSession:
         """No stream."""
         return ()
 
-    def apply(self, batch: Batch) -> None:
-        """Do it."""
-        batch.open_session(self.receiver, self.session, self.epoch)
+    def apply(self, batch: Batch) -> bool:
+        """Do it; whether the epoch is a later one."""
+        return batch.open_session(self.receiver, self.session, self.epoch)
 
     def fail(self, batch: Batch, error: Exception) -> object:
         """The receiver gets the error."""

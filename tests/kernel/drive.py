@@ -1,6 +1,10 @@
 """How tests talk to a kernel."""
 
+import asyncio
+import threading
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -67,6 +71,25 @@ def foreign(case_id: str, fact: Message | None = None, *, origin: str = "intake-
 async def absorb(kernel: Kernel, *records: Record, offset: int = 0) -> None:
     items = [Arrived(record, f"kafka/t/0/{offset + number}") for number, record in enumerate(records)]
     await kernel.absorb(items, [Cursor("kafka/t/0", {"offset": offset + len(records)})])
+
+
+@asynccontextmanager
+async def one_batch(kernel: Kernel) -> AsyncIterator[None]:
+    """What is asked for in the block comes into one transaction."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hold(_: object) -> None:
+        begun.set()
+        go_on.wait(10)
+
+    holding = asyncio.create_task(kernel.write(hold))
+    await asyncio.to_thread(begun.wait, 10)
+    try:
+        yield
+        await asyncio.sleep(0)  # the tasks of the block have submitted their work
+    finally:
+        go_on.set()
+        await holding
 
 
 async def rows(kernel: Kernel, table: Any = tables.journal) -> list[Any]:

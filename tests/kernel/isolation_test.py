@@ -2,10 +2,8 @@
 
 import asyncio
 import secrets
-import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -28,7 +26,7 @@ from servers.kernel.operator_acts import Act
 from servers.kernel.stream import Refused, StreamKey
 from servers.kernel.subsystem import Subsystem
 from tests.kernel.conftest import Start
-from tests.kernel.drive import absorb, execute, foreign, new_case, rows, step
+from tests.kernel.drive import absorb, execute, foreign, new_case, one_batch, rows, step
 from tests.kernel.operator import OPERATOR, told
 from tests.kernel.toy import MIGRATIONS, Counter, Shadow
 
@@ -79,25 +77,6 @@ def subsystem(rule: str) -> Subsystem:
 
 def cursed(case_id: str) -> Record:
     return foreign(case_id, event.StepRecorded(occurred_at=Timestamp(seconds=1), step=case_pb2.Step(name=CURSED)))
-
-
-@asynccontextmanager
-async def one_batch(kernel: Kernel) -> AsyncIterator[None]:
-    """What is asked for in the block comes into one transaction."""
-    begun, go_on = threading.Event(), threading.Event()
-
-    def hold(_: object) -> None:
-        begun.set()
-        go_on.wait(10)
-
-    holding = asyncio.create_task(kernel.write(hold))
-    await asyncio.to_thread(begun.wait, 10)
-    try:
-        yield
-        await asyncio.sleep(0)  # the tasks of the block have submitted their work
-    finally:
-        go_on.set()
-        await holding
 
 
 RULES = ["concerned", "may_say", "timers", "columns", "row"]
