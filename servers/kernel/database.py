@@ -12,6 +12,7 @@ from sqlalchemy import (
     ARRAY,
     Connection,
     Engine,
+    FromClause,
     Table,
     Text,
     any_,
@@ -24,6 +25,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
@@ -132,6 +134,7 @@ class Database:
                 max_overflow=0,
                 connect_args={"check_same_thread": False, "timeout": 5},
             )
+            engine.dialect.statement_compiler = _WithHints
             event.listen(engine, "connect", _set_up_sqlite)
             return engine
         options = f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS} -c statement_timeout=30000"
@@ -245,6 +248,14 @@ def _says_outage(error: BaseException | None) -> bool:
         return state.startswith(POSTGRESQL_OUTAGES)
     # No answer came from the server at all.
     return isinstance(error, UNANSWERED)
+
+
+class _WithHints(SQLiteCompiler):
+    """Writes a statement's hints for a table, such as INDEXED BY, which SQLAlchemy's own leaves out."""
+
+    def get_from_hint_text(self, table: FromClause, text: str | None) -> str | None:
+        """The hint as it is."""
+        return text
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:

@@ -1,10 +1,11 @@
 """Inboxes: what waits for one receiver, who may acknowledge it, and in which order it is given."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, select, update
 
 from bridge.record import Record
 from ronghe.error.v1.reason_pb2 import Reason
@@ -17,6 +18,9 @@ from servers.kernel.times import set_micros, to_micros
 
 # Bodies of one message; a client with the libraries' defaults takes 4 MiB, and one event has at most 256 KiB.
 MESSAGE_BYTES = 1 << 20
+# Rows without their records, from which the first of each case is looked for.
+READ_AT_ONCE = 1_000
+_WAITS = tables.inbox.c.acknowledged_at.is_(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,10 @@ def waiting(
     connection: Connection, receiver: str, after: int, limit: int, *only: ColumnElement[bool]
 ) -> Sequence[Item]:
     """Unacknowledged items after a sequence, in order; only those for which the conditions hold."""
-    return replayed(connection, receiver, after, limit, tables.inbox.c.acknowledged_at.is_(None), *only)
+    statement = _items(receiver, limit).where(tables.inbox.c.sequence > after, _WAITS, *only)
+    if not only:  # those of a case have a better index
+        statement = among_waiting(statement)
+    return [_item(row) for row in connection.execute(statement)]
 
 
 def replayed(
@@ -88,13 +95,34 @@ def fitting(items: Iterable[Item]) -> Iterable[Item]:
 
 def first_of_each_case(connection: Connection, receiver: str, now: int, limit: int) -> Sequence[Item]:
     """What may be given now in one message: for each case its first unacknowledged item, unless that was put off."""
-    first = (
-        select(func.min(tables.inbox.c.sequence))
-        .where(tables.inbox.c.receiver == receiver, tables.inbox.c.acknowledged_at.is_(None))
-        .group_by(tables.inbox.c.case_id)
-    )
-    statement = _items(receiver, limit).where(tables.inbox.c.sequence.in_(first), tables.inbox.c.not_before <= now)
+    due = (row.sequence for row in _first_of_each_case(connection, receiver) if row.not_before <= now)
+    statement = _items(receiver, limit).where(tables.inbox.c.sequence.in_(list(islice(due, limit))))
     return list(fitting(_item(row) for row in connection.execute(statement)))
+
+
+def _first_of_each_case(connection: Connection, receiver: str) -> Iterator[Row[Any]]:
+    """(sequence, not_before), in order, read on as they are taken: a message needs few of what may wait for a year."""
+    columns, cases, after = tables.inbox.c, set(), 0
+    statement = (
+        among_waiting(select(columns.sequence, columns.case_id, columns.not_before))
+        .where(columns.receiver == receiver, _WAITS)
+        .order_by(columns.sequence)
+        .limit(READ_AT_ONCE)
+    )
+    while rows := connection.execute(statement.where(columns.sequence > after)).all():
+        for row in rows:
+            if row.case_id not in cases:
+                cases.add(row.case_id)
+                yield row
+        after = rows[-1].sequence
+
+
+def among_waiting(statement: Select[Any]) -> Select[Any]:
+    """The statement, of unacknowledged items by their sequence, by the index that has only those.
+
+    SQLite would take the primary key, and walk all that was ever acknowledged.
+    """
+    return statement.with_hint(tables.inbox, "INDEXED BY inbox_waiting", dialect_name="sqlite")
 
 
 def named(connection: Connection, receiver: str, sequences: Sequence[int]) -> Sequence[Item]:

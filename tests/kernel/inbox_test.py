@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from google.protobuf.message import Message
+from sqlalchemy import Connection, event
 
 from clients.errors import InvalidRequest, RongheError, SessionTakenOver
 from clients.identity import Identity
@@ -18,8 +19,9 @@ from ronghe.inbox.v1 import inbox_service_pb2 as pb
 from ronghe.inbox.v1.inbox_service_pb2_grpc import InboxServiceStub
 from ronghe.operations.v1.operations_service_pb2 import DrainInboxRequest
 from servers.kernel import inbox
+from servers.kernel.inbox import Acknowledgement
 from servers.kernel.inbox_service import InboxServicer
-from servers.kernel.kernel import Kernel
+from servers.kernel.kernel import Kernel, running
 from servers.kernel.stream import Refused
 from servers.rpc.call import Call
 from servers.rpc.server import serving
@@ -27,6 +29,7 @@ from tests.kernel.conftest import Spans, Start
 from tests.kernel.drive import execute, new_case, step
 from tests.kernel.operator import door as operators
 from tests.kernel.operator import told
+from tests.kernel.toy import toy
 from tests.unit.rpc_support import Authority
 
 ALL = Identity("organ", "all")
@@ -167,6 +170,53 @@ async def test_polling_gives_the_first_item_of_each_case_and_the_next_after_its_
         assert [item.sequence for item in (await client.fetch_inbox(pb.FetchInboxRequest())).items] == [2, 3]
         await client.ack_inbox(pb.AckInboxRequest(sequences=[1, 2, 3]))
         assert not (await client.fetch_inbox(pb.FetchInboxRequest())).items
+
+
+async def test_polling_reads_on_until_it_has_enough_cases(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a busy case more may wait than is read at once; what was put off counts for nothing."""
+    monkeypatch.setattr(inbox, "READ_AT_ONCE", 3, raising=False)
+    busy, late, others = new_case(), new_case(), [new_case() for _ in range(3)]
+    for case in [busy] * 7 + [late, late, others[0], busy, *others[1:]]:
+        await execute(kernel, step(case))
+    await kernel.open_session(str(ALL), "fetch", epoch=0)
+    await kernel.acknowledge(Acknowledgement(str(ALL), "fetch", [1, 2], [(8, 1_000)]))
+
+    async def first(now: int, limit: int) -> list[int]:
+        found = await kernel.read(lambda connection: inbox.first_of_each_case(connection, str(ALL), now, limit))
+        return [item.sequence for item in found]
+
+    assert await first(now=0, limit=100) == [3, 10, 12, 13]
+    assert await first(now=0, limit=2) == [3, 10]
+    assert await first(now=1_000, limit=3) == [3, 8, 10]
+
+
+async def test_what_was_acknowledged_is_not_walked_by_who_looks_for_more(tmp_path: Path, spans: Spans) -> None:
+    """An inbox that is at its end is looked at every second for years; PostgreSQL finds the index by its statistics."""
+    plans: list[str] = []
+
+    def note(connection: Connection, cursor: Any, statement: str, parameters: Any, *_: object) -> None:
+        if "FROM inbox" in statement:
+            explained = connection.connection.cursor().execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            plans.extend(row[3] for row in explained if "inbox" in row[3])
+
+    async with running(f"sqlite:///{tmp_path / 'kernel.db'}", toy(), spans) as kernel:
+        await execute(kernel, step(new_case()))
+        for engine in (kernel.database.reader, kernel.database.writer):
+            event.listen(engine, "before_cursor_execute", note)
+        await kernel.read(lambda connection: inbox.waiting(connection, str(ALL), 0, 10))
+        await kernel.read(lambda connection: inbox.waiting(connection, str(ALL), 0, 10, *inbox.of_case("a case", 9)))
+        await kernel.read(lambda connection: inbox.first_of_each_case(connection, str(ALL), 0, 10))
+        async with operators(kernel, tmp_path / "operators") as desk, desk.open() as operator:
+            await operator.drain_inbox(told(DrainInboxRequest, receiver=str(ALL)))
+    by_waiting = "SEARCH inbox USING INDEX inbox_waiting (receiver=?"
+    assert [plan.removesuffix(" AND sequence>?)").removesuffix(")") for plan in plans] == [
+        by_waiting,
+        "SEARCH inbox USING INDEX inbox_case (case_id=? AND receiver=? AND sequence>? AND sequence<?",
+        by_waiting,
+        by_waiting,
+        "SEARCH inbox USING PRIMARY KEY (receiver=? AND sequence=?",
+        by_waiting,
+    ]
 
 
 async def test_a_poll_waits_for_the_next_item(kernel: Kernel, door: Any) -> None:
