@@ -31,7 +31,7 @@ class Accesses:
                 "case_id": case_id,
                 "fields": ",".join(fields),
             }
-            await self._kernel.write(lambda connection: _insert(connection, row))
+            await self._kernel.write(lambda connection: _insert(connection, row), call.deadline)
         return answer
 
 

@@ -42,7 +42,7 @@ class QueryCodeLookup:
             _count(connection, counter)
             return None
 
-        case = await self.kernel.write(look)
+        case = await self.kernel.write(look, call.deadline)
         if case is None:
             raise _wrong()
         return case

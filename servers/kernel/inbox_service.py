@@ -50,7 +50,7 @@ class InboxServicer:
     async def FetchInbox(self, request: pb.FetchInboxRequest, call: Call) -> pb.FetchInboxResponse:  # noqa: N802
         """Give what waits, or wait for it."""
         receiver = str(call.caller)
-        await self._take_session(receiver)
+        await self._take_session(receiver, call)
         limit = request.limit or DEFAULT_LIMIT
         end = min(time.monotonic() + request.wait.ToMicroseconds() / 1_000_000, call.deadline - ANSWER_SECONDS)
         grown = asyncio.Event()
@@ -68,17 +68,17 @@ class InboxServicer:
         receiver, sequences = str(call.caller), list(request.sequences)
         now = to_micros(self._kernel.clock.now())
         put_off = [(nack.sequence, now + nack.delay.ToMicroseconds()) for nack in request.nacks]
-        await self._kernel.acknowledge(Acknowledgement(receiver, FETCHING, sequences, put_off))
+        await self._kernel.acknowledge(Acknowledgement(receiver, FETCHING, sequences, put_off), call.deadline)
         items = await self._kernel.read(lambda connection: inbox.named(connection, receiver, sequences))
         for item in items:
             delivered(self._kernel, receiver, item)
         return pb.AckInboxResponse()
 
-    async def _take_session(self, receiver: str) -> None:
+    async def _take_session(self, receiver: str, call: Call) -> None:
         live = await self._kernel.read(lambda connection: inbox.session_of(connection, receiver))
         if live != FETCHING:
             self._kernel.sessions.end(receiver)
-            await self._kernel.open_session(receiver, FETCHING, epoch=0)
+            await self._kernel.open_session(receiver, FETCHING, epoch=0, deadline=call.deadline)
 
     async def _fetch(self, receiver: str, limit: int) -> list[Item]:
         now = to_micros(self._kernel.clock.now())

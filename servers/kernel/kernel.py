@@ -105,10 +105,7 @@ class Kernel:
         Raises Refused, StoreUnavailable.
         """
         unit = Execute(command, call.caller, call.deadline, call.span)
-        patience = PATIENCE * (call.deadline - time.monotonic())
-        if patience <= 0:
-            raise Refused(Reason.REASON_DEADLINE_EXCEEDED, "the deadline passed before the command came")
-        return cast("R", await _in_time(self._submit([unit], background=False), patience))
+        return cast("R", await self._submit([unit], call.deadline))
 
     async def execute_all(self, commands: Sequence[Message], call: CommandCall) -> Sequence[Message | Exception]:
         """The same of many, each by itself: its answer, or its error."""
@@ -133,51 +130,59 @@ class Kernel:
         What is known already is skipped; what cannot be taken in is set aside with its case. Raises StoreUnavailable.
         """
         units: list[Unit] = [Absorb(item) for item in items]
-        await self._submit([*units, MoveCursors(list(cursors))], background=True)
+        await self._submit([*units, MoveCursors(list(cursors))])
 
     async def relearn(self, items: Sequence[Arrived | Undecodable], originals: Mapping[str, Record]) -> None:
         """Take in what the topic has after a restore, own records too; `originals`: all of those, by id."""
         self.writer.originals = originals
-        await self._submit([Relearn(item) for item in items], background=True)
+        await self._submit([Relearn(item) for item in items])
 
-    async def write(self, change: Callable[[Connection], T]) -> T:
-        """Another change in a transaction of the writer; it must find out whether it can before it writes."""
-        return cast("T", await self._submit([Change(change)], background=True))
+    async def write(self, change: Callable[[Connection], T], deadline: float | None = None) -> T:
+        """Another change in a transaction of the writer; it must find out whether it can before it writes.
+
+        `deadline`: time.monotonic() at which the caller who waits for it gives up; none where it is the server's own.
+        Raises Refused, StoreUnavailable.
+        """
+        return cast("T", await self._submit([Change(change)], deadline))
 
     async def operate(self, act: Act) -> Message:
         """Do what an operator asks for; durable and written down on return. Raises Refused, StoreUnavailable."""
-        return cast("Message", await self._submit([act], background=False))
+        return cast("Message", await self._submit([act], act.deadline))
 
     async def meet(self, facts: Sequence[Meet]) -> None:
         """Let streams take in what was journaled before its type was known."""
-        await self._submit(facts, background=True)
+        await self._submit(facts)
 
     async def expire(self, timer: Expire) -> None:
         """Let a timer that is due have its effect."""
-        await self._submit([timer], background=True)
+        await self._submit([timer])
 
     async def sign(self, head: SignHead) -> None:
         """Sign the journal's head, where it is due. Raises StoreUnavailable."""
-        await self._submit([head], background=True)
+        await self._submit([head])
 
     async def read(self, query: Callable[[Connection], T]) -> T:
         """A short read on a reader thread. Raises StoreUnavailable."""
         return await _in_time(self._loop.run_in_executor(self._readers, self.read_here, query), READ_SECONDS)
 
-    async def acknowledge(self, said: Acknowledgement) -> None:
-        """Store what a receiver says about items of its inbox. Raises Refused, StoreUnavailable."""
-        await self._submit([Acknowledge(said)], background=True)
+    async def acknowledge(self, said: Acknowledgement, deadline: float | None = None) -> None:
+        """Store what a receiver says about items of its inbox. Raises Refused, StoreUnavailable.
 
-    async def open_session(self, receiver: str, session: str, epoch: int) -> None:
+        `deadline`: of a call, as in `write`. A stream has none: it says one thing after another.
+        """
+        await self._submit([Acknowledge(said)], deadline)
+
+    async def open_session(self, receiver: str, session: str, epoch: int, deadline: float | None = None) -> None:
         """From now on only this session may acknowledge what the receiver gets. Raises Refused, StoreUnavailable.
 
         `epoch`: of the receiver's own record; a greater one than before makes what it acknowledged void.
+        `deadline`: as in `acknowledge`.
         """
-        is_later = await self._submit([OpenSession(receiver, session, epoch)], background=True)
+        is_later = await self._submit([OpenSession(receiver, session, epoch)], deadline)
         first = 1 if is_later else 0
         while first:
             part = VoidAcknowledgements(receiver, session, epoch, first)
-            first = cast("int", await self._submit([part], background=True))
+            first = cast("int", await self._submit([part]))
 
     def read_here(self, query: Callable[[Connection], T]) -> T:
         """A short read on the caller's own thread. Raises StoreUnavailable."""
@@ -189,10 +194,14 @@ class Kernel:
                 raise StoreUnavailable("the database does not answer") from error
             raise
 
-    async def _submit(self, units: Sequence[Unit], *, background: bool) -> object:
+    async def _submit(self, units: Sequence[Unit], deadline: float | None = None) -> object:
+        """The last unit's result. What a caller waits for is bounded and answered before his deadline; else neither."""
         future: asyncio.Future[object] = self._loop.create_future()
-        self.writer.submit([Job(units, future)], background=background)
-        return await future
+        patience = math.inf if deadline is None else PATIENCE * (deadline - time.monotonic())
+        if patience <= 0:
+            raise Refused(Reason.REASON_DEADLINE_EXCEEDED, "the deadline passed before the work began")
+        self.writer.submit([Job(units, future)], background=deadline is None)
+        return await _in_time(future, patience)
 
     def _on_commit(self, committed: Committed) -> None:
         """Called on the writer's thread."""

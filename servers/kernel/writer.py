@@ -46,6 +46,11 @@ class Job:
     future: "asyncio.Future[object]"
     since: float = field(default_factory=time.monotonic)
 
+    @property
+    def is_abandoned(self) -> bool:
+        """Whoever asked for it has given up before its turn came: he learns nothing of it, so it need not be done."""
+        return self.future.cancelled()
+
 
 Works = Sequence[Sequence[Unit]]
 """The units of several jobs."""
@@ -131,6 +136,7 @@ class Writer:
         with self._wake:
             if self._stopping:
                 raise Refused(Reason.REASON_SHUTTING_DOWN, "the server is shutting down: try again")
+            _forget_abandoned(queue)
             if not background and _is_full(queue):
                 raise Refused(Reason.REASON_OVERLOADED, f"{len(queue)} calls are waiting: try again later")
             queue.extend(jobs)
@@ -145,7 +151,8 @@ class Writer:
                     return
             time.sleep(0.0 if self._stopping else self._pacer.delay())
             jobs = self._drain()
-            self._work(jobs)
+            if jobs:
+                self._work(jobs)
             self._pacer.passed(sum(len(job.units) for job in jobs))
 
     def _drain(self) -> list[Job]:
@@ -155,8 +162,10 @@ class Writer:
             for queue in (self._calls, self._background):
                 taken = 0
                 while queue and taken < MAX_UNITS:
-                    jobs.append(queue.popleft())
-                    taken += len(jobs[-1].units)
+                    job = queue.popleft()
+                    if not job.is_abandoned:
+                        jobs.append(job)
+                        taken += len(job.units)
         return jobs
 
     def _work(self, jobs: list[Job]) -> None:
@@ -275,6 +284,12 @@ class Writer:
             if is_outage(error):
                 return self._pause(error)
             return error if failed else self._narrow(units, error)
+
+
+def _forget_abandoned(queue: deque[Job]) -> None:
+    """The oldest, until one is waited for: while the database stands still they would fill the queue."""
+    while queue and queue[0].is_abandoned:
+        queue.popleft()
 
 
 def _is_full(calls: deque[Job]) -> bool:
