@@ -1,6 +1,6 @@
 """A decision says what those who were asked said last, carries their conditions, and explains where it follows not."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from faults.checker.history import Event, History, Kind, Problem
@@ -23,7 +23,8 @@ def check(history: History) -> Iterator[Problem]:
         for decided in (event.fact for event in _named("Decided", events)):
             cited = [each for each in asked if each in decided.collaborations]
             answers = _last_words(events, cited)
-            yield from (Problem(Kind.LOST, "decision", what, case_id) for what in _left_out(decided, answers))
+            silent = {(each.fact.task_id, each.fact.assignment) for each in _named("OpinionDeemed", events)}
+            yield from (Problem(Kind.LOST, "decision", what, case_id) for what in _left_out(decided, answers, silent))
             # Where something was recalled, what had been answered until then counts as well.
             if cited == asked and len(decided.decision.opinions) > len(answers):
                 yield Problem(Kind.INVENTED, "decision", "says what nobody said last", case_id)
@@ -44,11 +45,12 @@ def _last_words(events: Sequence[Event], cited: Sequence[str]) -> Sequence[Any]:
     return [each for each in answers if last[rules.get(each.task_id, ""), each.organ.id] == each.collaboration_id]
 
 
-def _left_out(decided: Any, answers: Sequence[Any]) -> Iterator[str]:
+def _left_out(decided: Any, answers: Sequence[Any], silent: Collection[tuple[str, int]]) -> Iterator[str]:
+    """Who kept silent is told by what time did, never by what an answer says of itself."""
     overridden = {each.task_id: each.explanation for each in decided.overridden}
     for received in answers:
         answer, name = received.answer, received.organ.name
-        said = DEEMED if answer.deemed else OPINIONS[answer.opinion]
+        said = DEEMED if (received.task_id, received.assignment) in silent else OPINIONS[answer.opinion]
         parts = [f"{name}：{said}", answer.co_approval.document_number, overridden.get(received.task_id, "")]
         if not any(all(part in opinion for part in parts) for opinion in decided.decision.opinions):
             yield f"does not say {' '.join(filter(None, parts))}"

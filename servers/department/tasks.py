@@ -41,6 +41,7 @@ def answer(state: TaskState, command: pb.AnswerTaskRequest, now: datetime) -> ev
     )
     fact.answer.officer.CopyFrom(command.actor)
     fact.answer.answered_at.CopyFrom(command.occurred_at)
+    fact.answer.ClearField("deemed")  # whoever answers has not kept silent: what the server sets is not the caller's
     return fact
 
 

@@ -93,3 +93,12 @@ def test_a_decision_need_not_say_what_came_late_or_was_recalled() -> None:
 def test_a_co_approval_is_named_by_its_own_document(line: str, kinds: Sequence[Kind]) -> None:
     answer = Answer(opinion=Answer.OPINION_AGREE, co_approval=CoApproval(document_number="甲一号"))
     assert found(*asked("one", answer), granted("one", opinions=[f"交警支队：同意{line}"])) == kinds
+
+
+def test_who_kept_silent_is_told_by_what_time_did() -> None:
+    forged = Answer(opinion=Answer.OPINION_DISAGREE, reasons=["影响通行"], deemed=True)
+    as_silence = granted("one", opinions=["交警支队：逾期未答复，视为同意；未采纳理由：已疏导"], override="one task")
+    assert found(*asked("one", forged), as_silence) == [Kind.LOST]
+    deemed = event.OpinionDeemed(collaboration_id="one", task_id="one task")
+    silence = granted("one", opinions=["交警支队：逾期未答复，视为同意"])
+    assert found(deemed, *asked("one", Answer(opinion=Answer.OPINION_AGREE, deemed=True)), silence) == []
