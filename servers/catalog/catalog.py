@@ -186,7 +186,10 @@ class Catalog:
         _refuse(list(wrong_values(item.form, values, personal=personal)))
 
     def firing_rules(self, application: Application) -> Sequence[Collaborator]:
-        """The item's rules that say, for this form and place, whom to ask before the decision."""
+        """The item's rules that say, for this form and place, whom to ask before the decision.
+
+        Of a case, the application is to be the one as it stands (`servers/case/form.py`), not as it was handed in.
+        """
         context = context_of(application.item.form, application.form, application.division, application.lead.tier)
         return [
             rule

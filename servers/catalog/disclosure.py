@@ -15,7 +15,10 @@ APPLICANT = {
 
 
 def disclosed(application: Application, names: Iterable[str]) -> tuple[list[FormValue], PersonalData | None]:
-    """The form's values and the applicant's data that are named; None where nothing personal is."""
+    """The form's values and the applicant's data that are named; None where nothing personal is.
+
+    Of a case, the application is to be the one as it stands (`servers/case/form.py`), not as it was handed in.
+    """
     wanted = set(names)
     form = [value for value in application.form if value.name in wanted]
     applicant = Party()

@@ -13,7 +13,9 @@ from ronghe.collaboration.v1.collaboration_pb2 import (
 )
 from ronghe.department.v1.department_service_pb2 import DecideApplicationRequest
 from ronghe.error.v1.reason_pb2 import Reason
+from servers.case.form import as_it_stands
 from servers.case.rules import invalid_fields
+from servers.catalog.catalog import Catalog
 from servers.catalog.rules import is_required
 from servers.collaboration.standing import open_ones
 from servers.kernel.stream import FieldViolation, Refused
@@ -27,7 +29,7 @@ OPINIONS = {
 }
 
 
-def check_decision(case: case_pb2.Case, command: DecideApplicationRequest) -> None:
+def check_decision(case: case_pb2.Case, command: DecideApplicationRequest, catalog: Catalog) -> None:
     """A decision waits for whom it must, cites what it rests on, and says why it follows somebody not.
 
     Raises Refused: COLLABORATION_OPEN, COLLABORATION_NOT_CITED, REQUIRED_COLLABORATION_MISSING,
@@ -37,7 +39,7 @@ def check_decision(case: case_pb2.Case, command: DecideApplicationRequest) -> No
     _check_citations(case, command)
     _check_overrides(case, command)
     if command.HasField("granted"):
-        _check_required(case)
+        _check_required(case, catalog)
         _check_explained(case, command)
 
 
@@ -89,22 +91,25 @@ def _check_overrides(case: case_pb2.Case, command: DecideApplicationRequest) -> 
         raise invalid_fields(wrong)
 
 
-def _check_required(case: case_pb2.Case) -> None:
+def _check_required(case: case_pb2.Case, catalog: Catalog) -> None:
     """A rule that the law requires needs an express agreement, from each organ that it asks."""
-    left_out = {one.rule for one in case.judgement.left_out}
-    firing = {*case.judgement.proposed_by_rules, *case.judgement.rules_to_ask}
-    required = [
-        rule.id
-        for rule in case.application.item.collaborators
-        if is_required(rule) and rule.id in firing and rule.id not in left_out
-    ]
-    missing = [rule for rule in required if not _has_agreed(case, rule)]
+    missing = [rule for rule in _required(case, catalog) if not _has_agreed(case, rule)]
     if missing:
         raise Refused(
             Reason.REASON_REQUIRED_COLLABORATION_MISSING,
             f"the law requires the agreement of {', '.join(missing)}, which is not there: ask for it, or deny",
             {"rules": ",".join(missing)},
         )
+
+
+def _required(case: case_pb2.Case, catalog: Catalog) -> list[str]:
+    """Those that the lead judged it must ask, and those that a correction since then has brought about."""
+    judgement = case.judgement
+    # A reason to leave a rule out that did not fire then says nothing about the form as it was corrected since.
+    left_out = {one.rule for one in judgement.left_out} & {*judgement.proposed_by_rules}
+    now_firing = (rule.id for rule in catalog.firing_rules(as_it_stands(case)))
+    asked_for = {*judgement.proposed_by_rules, *judgement.rules_to_ask, *now_firing} - left_out
+    return [rule.id for rule in case.application.item.collaborators if is_required(rule) and rule.id in asked_for]
 
 
 def _has_agreed(case: case_pb2.Case, rule: str) -> bool:

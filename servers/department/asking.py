@@ -12,6 +12,7 @@ from ronghe.collaboration.v1.collaboration_pb2 import Ask, Collaboration
 from ronghe.document.v1.document_pb2 import Document
 from ronghe.error.v1.reason_pb2 import Reason
 from ronghe.event.v1 import event_pb2 as event
+from servers.case.form import as_it_stands
 from servers.case.rules import check_act, invalid_fields
 from servers.catalog.catalog import Catalog
 from servers.catalog.disclosure import disclosed
@@ -30,9 +31,9 @@ def request(
     check_act(case, command, scope.now, case_pb2.STATE_ACCEPTED)
     check_rules(case, command.rules, "rules")
     _check_asked(case, command.rules)
-    asks = [*_asks_by_rule(case, command, catalog), *_asks_beyond(case, command, catalog)]
+    application = as_it_stands(case)
+    asks = [*_asks_by_rule(application, command), *_asks_beyond(application, command, catalog)]
     check_size(asks)
-    application = case.application
     return event.CollaborationRequested(
         occurred_at=command.occurred_at,
         collaboration=Collaboration(
@@ -68,8 +69,7 @@ def _check_asked(case: case_pb2.Case, rules: Iterable[str]) -> None:
         )
 
 
-def _asks_by_rule(case: case_pb2.Case, command: pb.RequestCollaborationRequest, catalog: Catalog) -> Iterator[Ask]:
-    application = case.application
+def _asks_by_rule(application: case_pb2.Application, command: pb.RequestCollaborationRequest) -> Iterator[Ask]:
     for rule in application.item.collaborators:
         if rule.id in command.rules:
             form, personal = disclosed(application, rule.discloses)
@@ -90,9 +90,10 @@ def _asks_by_rule(case: case_pb2.Case, command: pb.RequestCollaborationRequest, 
             )
 
 
-def _asks_beyond(case: case_pb2.Case, command: pb.RequestCollaborationRequest, catalog: Catalog) -> Iterator[Ask]:
+def _asks_beyond(
+    application: case_pb2.Application, command: pb.RequestCollaborationRequest, catalog: Catalog
+) -> Iterator[Ask]:
     """Whom no rule names: with what of the form the lead discloses, and nothing of the applicant."""
-    application = case.application
     open_fields = {field.name for field in application.item.form if not field.personal}
     for index, other in enumerate(command.others):
         path = f"others[{index}]"

@@ -127,10 +127,10 @@ def record_step(case: case_pb2.Case, command: pb.RecordStepRequest, now: datetim
     return fact
 
 
-def decide(case: case_pb2.Case, command: pb.DecideApplicationRequest, now: datetime) -> Facts:
+def decide(case: case_pb2.Case, command: pb.DecideApplicationRequest, now: datetime, catalog: Catalog) -> Facts:
     """审批决定 (arts 37, 38): in writing; who is denied is told why, and what he can do. Open collaborations end."""
     check_act(case, command, now, case_pb2.STATE_ACCEPTED)
-    answers.check_decision(case, command)
+    answers.check_decision(case, command, catalog)
     opinions = answers.opinions(case, command)
     if command.HasField("granted"):
         _check_grant(case, command.granted)

@@ -6,6 +6,7 @@ from ronghe.case.v1 import case_pb2
 from ronghe.catalog.v1.catalog_pb2 import Collaborator
 from ronghe.department.v1.department_service_pb2 import AcceptApplicationRequest
 from ronghe.error.v1.reason_pb2 import Reason
+from servers.case.form import as_it_stands
 from servers.case.rules import invalid_fields
 from servers.catalog.catalog import Catalog
 from servers.catalog.rules import is_required
@@ -14,7 +15,7 @@ from servers.kernel.stream import FieldViolation, Refused
 
 def judgement(case: case_pb2.Case, command: AcceptApplicationRequest, catalog: Catalog) -> case_pb2.Judgement:
     """What the rules propose, and what the lead makes of it. Raises Refused: REQUIRED_COLLABORATOR_LEFT_OUT."""
-    firing = catalog.firing_rules(case.application)
+    firing = catalog.firing_rules(as_it_stands(case))
     match command.WhichOneof("collaboration"):
         case "none":
             check_rules(case, [one.rule for one in command.none.left_out], "none.left_out")

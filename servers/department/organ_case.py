@@ -76,7 +76,7 @@ class OrganCaseStream(Stream[OrganCaseState]):
             case pb.RecordStepRequest():
                 return [decisions.record_step(case, command, scope.now)]
             case pb.DecideApplicationRequest():
-                return decisions.decide(case, command, scope.now)
+                return decisions.decide(case, command, scope.now, self.catalog)
             case pb.CloseCaseRequest():
                 return [decisions.close(case, command, scope.now)]
             case collaboration.RequestCollaborationRequest():

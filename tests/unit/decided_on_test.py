@@ -1,8 +1,65 @@
 """What a decision rests on: what those who were asked said, and the form as the applicant has corrected it."""
 
+from typing import Any
+
+from ronghe.case.v1 import case_pb2
+from ronghe.catalog.v1.catalog_pb2 import COLLABORATION_KIND_CONSULTATION
+from ronghe.collaboration.v1 import collaboration_service_pb2 as pb
 from ronghe.collaboration.v1.collaboration_pb2 import Answer
+from ronghe.error.v1.reason_pb2 import Reason
+from ronghe.party.v1.party_pb2 import FormValue, PersonalSupplement
+from servers.case.form import as_it_stands
 from tests import builders
-from tests.unit.collaboration_test import POLICE, TOWN, Stage
+from tests.builders import INTAKE, JIEFANGBEI, YUZHONG, lead_of
+from tests.unit.collaboration_test import POLICE, TOWN, Stage, refused
+
+BUILDING = "IT-008"
+"""Civil defence must agree to a civil building from 2,000 m2 on."""
+CIVIL_DEFENCE = "civil-defence-500103"
+FIRE = "fire-500103"
+SMALL = (FormValue(name="floor_area_m2", number=3), FormValue(name="civil_building", flag=False))
+LARGE = (FormValue(name="floor_area_m2", number=30_000), FormValue(name="civil_building", flag=True))
+
+
+class Submitted(Stage):
+    """A case as it reaches its lead."""
+
+    def __init__(self, item_code: str = BUILDING, division: str = YUZHONG) -> None:
+        self.mesh = builders.mesh()
+        submission = builders.submission(self.mesh.clock.now, item_code, division=division)
+        self.case_id = self.mesh.intake.execute(submission, INTAKE).case_id
+        self.mesh.settle()
+
+    def lead(self, command: Any) -> Any:
+        answer = self.mesh.department.execute(command, lead_of(self.case))
+        self.mesh.settle()
+        return answer
+
+    def accept(self) -> None:
+        self.lead(builders.acceptance(self.case_id, self.now, as_proposed=builders.as_proposed()))
+
+    def correct(self, *values: FormValue, personal: PersonalSupplement | None = None) -> None:
+        """The lead asks for it, and the applicant corrects."""
+        self.lead(builders.correction(self.case_id, self.now, lines=1))
+        (case,) = self.mesh.intake.cases()
+        answers = [case_pb2.LineAnswer(line=1, form=values)]
+        self.mesh.intake.execute(builders.supplement(case, self.now, answers=answers, personal=personal), INTAKE)
+        self.mesh.settle()
+
+    def recall_last(self) -> None:
+        """What was asked last."""
+        self.lead(builders.recall(self.case_id, self.now, self.case.collaborations[-1].collaboration_id))
+
+    def asked_civil_defence(self) -> dict[str, FormValue]:
+        """What it is told of the form."""
+        self.ask("civil-defence")
+        return {value.name: value for value in self.task_of(CIVIL_DEFENCE).brief.form}
+
+
+def other(organ_id: str, question: str, **fields: Any) -> pb.RequestCollaborationRequest.Other:
+    return pb.RequestCollaborationRequest.Other(
+        organ_id=organ_id, kind=COLLABORATION_KIND_CONSULTATION, question=question, reply_days=2, **fields
+    )
 
 
 def test_whoever_answers_does_not_say_of_himself_that_he_kept_silent() -> None:
@@ -18,3 +75,82 @@ def test_whoever_answers_does_not_say_of_himself_that_he_kept_silent() -> None:
     decision = stage.grant(citations=builders.cite(stage.case), overrides=override).decision
     assert [line for line in decision.opinions if "现场已整改" in line and "：不同意；" in line]
     assert not any("视为同意" in line for line in decision.opinions)
+
+
+def test_the_judgement_is_about_the_form_as_the_applicant_corrected_it() -> None:
+    stage = Submitted()
+    stage.correct(*LARGE)
+    stage.accept()
+    assert "civil-defence" in stage.case.judgement.proposed_by_rules
+    assert refused(stage.grant) == Reason.REASON_REQUIRED_COLLABORATION_MISSING
+    told = stage.asked_civil_defence()
+    assert [told[value.name] for value in LARGE] == list(LARGE)
+    stage.answer(CIVIL_DEFENCE)
+    stage.grant(citations=builders.cite(stage.case))
+
+
+def test_what_is_corrected_after_the_acceptance_may_require_somebody_too() -> None:
+    stage = Submitted()
+    stage.accept()
+    assert "civil-defence" not in stage.case.judgement.proposed_by_rules
+    stage.correct(*LARGE)
+    assert refused(stage.grant) == Reason.REASON_REQUIRED_COLLABORATION_MISSING
+    assert stage.asked_civil_defence()["floor_area_m2"].number == 30_000
+    stage.answer(CIVIL_DEFENCE)
+    stage.grant(citations=builders.cite(stage.case))
+
+
+def test_who_was_left_out_for_what_was_applied_for_is_not_left_out_for_what_was_corrected() -> None:
+    stage = Submitted()
+    none = builders.nobody("civil-defence")
+    stage.lead(builders.acceptance(stage.case_id, stage.now, none=none))
+    stage.correct(*LARGE)
+    assert refused(stage.grant) == Reason.REASON_REQUIRED_COLLABORATION_MISSING
+
+
+def test_who_was_left_out_with_a_reason_stays_left_out() -> None:
+    stage = Submitted()
+    stage.correct(*LARGE)
+    stage.lead(builders.acceptance(stage.case_id, stage.now, none=builders.nobody("civil-defence")))
+    stage.correct(LARGE[0])
+    stage.grant()
+
+
+def test_the_last_correction_counts_and_leaves_the_rest_of_the_form() -> None:
+    stage = Submitted()
+    stage.correct(*LARGE)
+    stage.correct(SMALL[0])
+    stage.accept()
+    told = stage.asked_civil_defence()
+    assert told["floor_area_m2"] == SMALL[0]
+    assert told["civil_building"] == LARGE[1]
+    assert told["project_name"].text == "自编"
+    stage.recall_last()
+    stage.grant()
+
+
+def test_a_correction_that_came_too_late_corrects_nothing() -> None:
+    applied = case_pb2.Application(form=SMALL)
+    given = case_pb2.Supplement(answers=[case_pb2.LineAnswer(line=1, form=LARGE)])
+    late = case_pb2.Supplement(answers=[case_pb2.LineAnswer(line=1, form=SMALL)], late=True)
+    assert list(as_it_stands(case_pb2.Case(application=applied, supplements=[late])).form) == list(SMALL)
+    assert list(as_it_stands(case_pb2.Case(application=applied, supplements=[given, late])).form) == list(LARGE)
+
+
+def test_whom_the_lead_asks_beyond_the_rules_is_told_what_was_corrected() -> None:
+    stage = Submitted()
+    stage.accept()
+    stage.correct(*LARGE)
+    stage.ask(others=[other(FIRE, "消防条件如何", discloses=["floor_area_m2"])])
+    assert list(stage.task_of(FIRE).brief.form) == [LARGE[0]]
+
+
+def test_personal_values_are_corrected_too() -> None:
+    stage = Submitted(builders.ALLOWANCE, JIEFANGBEI)
+    stage.accept()
+    corrected = FormValue(name="household_register_no", text="更正")
+    stage.correct(personal=PersonalSupplement(form=[corrected]))
+    (ask,) = stage.ask("public-security").asks
+    assert list(ask.personal.form) == [corrected]
+    assert ask.personal.applicant.name == "张三"
+    assert corrected not in stage.case.application.personal.form
