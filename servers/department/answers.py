@@ -103,13 +103,20 @@ def _check_required(case: case_pb2.Case, catalog: Catalog) -> None:
 
 
 def _required(case: case_pb2.Case, catalog: Catalog) -> list[str]:
-    """Those that the lead judged it must ask, and those that a correction since then has brought about."""
+    """Whom the lead judged it must ask, whom it asked, and whom a correction since then makes it ask."""
     judgement = case.judgement
     # A reason to leave a rule out that did not fire then says nothing about the form as it was corrected since.
     left_out = {one.rule for one in judgement.left_out} & {*judgement.proposed_by_rules}
     now_firing = (rule.id for rule in catalog.firing_rules(as_it_stands(case)))
-    asked_for = {*judgement.proposed_by_rules, *judgement.rules_to_ask, *now_firing} - left_out
-    return [rule.id for rule in case.application.item.collaborators if is_required(rule) and rule.id in asked_for]
+    to_ask = {*judgement.proposed_by_rules, *judgement.rules_to_ask, *now_firing} - left_out
+    # Until the center has taken a question back, it may turn out that it had been answered.
+    standing = (one for one in case.collaborations if one.state != Collaboration.STATE_RECALLED)
+    asked = {rule for one in standing for rule in one.required_rules}
+    return [
+        rule.id
+        for rule in case.application.item.collaborators
+        if rule.id in asked or (is_required(rule) and rule.id in to_ask)
+    ]
 
 
 def _has_agreed(case: case_pb2.Case, rule: str) -> bool:

@@ -5,7 +5,7 @@ from typing import Any
 from ronghe.case.v1 import case_pb2
 from ronghe.catalog.v1.catalog_pb2 import COLLABORATION_KIND_CONSULTATION
 from ronghe.collaboration.v1 import collaboration_service_pb2 as pb
-from ronghe.collaboration.v1.collaboration_pb2 import Answer
+from ronghe.collaboration.v1.collaboration_pb2 import COMPLETION_LEAD_DECIDES, Answer
 from ronghe.error.v1.reason_pb2 import Reason
 from ronghe.party.v1.party_pb2 import FormValue, PersonalSupplement
 from servers.case.form import as_it_stands
@@ -154,3 +154,49 @@ def test_personal_values_are_corrected_too() -> None:
     assert list(ask.personal.form) == [corrected]
     assert ask.personal.applicant.name == "张三"
     assert corrected not in stage.case.application.personal.form
+
+
+def override(task_id: str) -> list[dict[str, str]]:
+    return [{"task_id": task_id, "explanation": "已采取措施"}]
+
+
+def test_whom_the_law_requires_must_agree_wherever_he_was_asked() -> None:
+    stage = Submitted()
+    stage.accept()
+    stage.ask("civil-defence")
+    stage.answer(CIVIL_DEFENCE, Answer.OPINION_DISAGREE)
+    overrides = override(stage.task_of(CIVIL_DEFENCE).task_id)
+    grant = {"citations": builders.cite(stage.case), "overrides": overrides}
+    assert refused(stage.grant, **grant) == Reason.REASON_REQUIRED_COLLABORATION_MISSING
+    stage.ask("civil-defence")
+    stage.answer(CIVIL_DEFENCE)
+    stage.grant(citations=builders.cite(stage.case))
+
+
+def test_whom_the_law_requires_must_agree_also_where_the_lead_need_not_wait_for_him() -> None:
+    stage = Submitted()
+    stage.accept()
+    stage.ask("civil-defence", completion=COMPLETION_LEAD_DECIDES)
+    assert refused(stage.grant) == Reason.REASON_REQUIRED_COLLABORATION_MISSING
+    stage.recall_last()
+    stage.grant()
+
+
+def test_a_recall_releases_nobody_whom_the_form_as_it_stands_requires() -> None:
+    stage = Submitted()
+    stage.accept()
+    stage.ask("civil-defence")
+    stage.correct(*LARGE)
+    stage.recall_last()
+    assert refused(stage.grant) == Reason.REASON_REQUIRED_COLLABORATION_MISSING
+
+
+def test_a_question_that_is_being_recalled_still_requires_its_answer() -> None:
+    stage = Submitted()
+    stage.accept()
+    asked = stage.ask("civil-defence")
+    recall = builders.recall(stage.case_id, stage.now, asked.collaboration_id)
+    stage.mesh.department.execute(recall, lead_of(stage.case))
+    assert refused(stage.grant) == Reason.REASON_REQUIRED_COLLABORATION_MISSING
+    stage.mesh.settle()
+    stage.grant()
