@@ -65,9 +65,9 @@ EDITS: Mapping[str, Edits] = {
             "        return [fact, remark]\n",
         ),
     ],
-    "servers/governance/case.py": [("    fold_version = 2\n", "    fold_version = 3\n")],
+    "servers/governance/case.py": [("    fold_version = 3\n", "    fold_version = 4\n")],
     "servers/department/organ_case.py": [
-        ("    fold_version = 2\n", "    fold_version = 3\n"),
+        ("    fold_version = 3\n", "    fold_version = 4\n"),
         (
             "                return [decisions.record_step(case, command, scope.now)]\n",
             "                step = decisions.record_step(case, command, scope.now)\n"

@@ -5,7 +5,9 @@ from typing import Any
 
 from faults.checker.history import Event, History, Kind, Problem
 from ronghe.case.v1.case_pb2 import OUTCOME_GRANTED
-from ronghe.collaboration.v1.collaboration_pb2 import Answer
+from ronghe.collaboration.v1.collaboration_pb2 import Answer, Brief
+
+Question = tuple[str | int, ...]
 
 OPINIONS = {
     Answer.OPINION_AGREE: "同意",
@@ -35,14 +37,19 @@ def _named(name: str, events: Sequence[Event]) -> Sequence[Event]:
 
 
 def _last_words(events: Sequence[Event], cited: Sequence[str]) -> Sequence[Any]:
-    """The answers in time; of an organ that was asked again by the same rule, those of the last round."""
-    rules = {event.fact.task_id: event.fact.brief.rule for event in _named("TaskAssigned", events)}
+    """The answers in time; of an organ that was asked the same again, those of the last round."""
+    questions = {event.fact.task_id: _question(event.fact.brief) for event in _named("TaskAssigned", events)}
     received = [event.fact for event in _named("AnswerReceived", events)]
     answers = [each for each in received if each.collaboration_id in cited and not each.late]
-    last: dict[tuple[str, str], str] = {}
+    last: dict[tuple[Question, str], str] = {}
     for each in sorted(answers, key=lambda each: cited.index(each.collaboration_id)):
-        last[rules.get(each.task_id, ""), each.organ.id] = each.collaboration_id
-    return [each for each in answers if last[rules.get(each.task_id, ""), each.organ.id] == each.collaboration_id]
+        last[questions.get(each.task_id, ()), each.organ.id] = each.collaboration_id
+    return [each for each in answers if last[questions.get(each.task_id, ()), each.organ.id] == each.collaboration_id]
+
+
+def _question(brief: Brief) -> Question:
+    """By a rule whatever its words are; beyond the rules, the words, the kind, and whom they are for."""
+    return (brief.rule,) if brief.rule else (brief.question, brief.kind, brief.department, brief.tier)
 
 
 def _left_out(decided: Any, answers: Sequence[Any], silent: Collection[tuple[str, int]]) -> Iterator[str]:

@@ -1,10 +1,11 @@
 """What a case keeps of its collaborations: who was asked, who said what, which are open."""
 
+import hashlib
 from collections.abc import Iterator, MutableSequence, Sequence
 from typing import assert_never
 
 from ronghe.catalog.v1.catalog_pb2 import Tier
-from ronghe.collaboration.v1.collaboration_pb2 import Ask, Collaboration, Standing, TaskStanding
+from ronghe.collaboration.v1.collaboration_pb2 import Ask, Brief, Collaboration, Standing, Task, TaskStanding
 from ronghe.event.v1 import event_pb2 as event
 from servers.collaboration.facts import AskedByLead, FedBack
 
@@ -23,9 +24,7 @@ def fold(standings: MutableSequence[Standing], fact: AskedByLead | FedBack) -> N
         case event.CollaborationOpened():
             standing.state = Collaboration.STATE_OPENED
             standing.event_no = fact.event_no
-            standing.tasks.extend(
-                TaskStanding(task_id=task.task_id, rule=task.brief.rule, kind=task.brief.kind) for task in fact.tasks
-            )
+            standing.tasks.extend(_opened(task) for task in fact.tasks)
         case event.AnswerReceived():
             _answer(_task(standing, fact.task_id), fact)
         case event.AnswerLate():
@@ -65,6 +64,22 @@ def _requested(collaboration: Collaboration) -> Standing:
         required_rules=[ask.rule for ask in collaboration.asks if ask.required],
         others=[asked(ask) for ask in collaboration.asks if not ask.rule],
     )
+
+
+def _opened(task: Task) -> TaskStanding:
+    brief = task.brief
+    return TaskStanding(
+        task_id=task.task_id,
+        rule=brief.rule,
+        kind=brief.kind,
+        question_digest=b"" if brief.rule else _digest(brief),
+    )
+
+
+def _digest(brief: Brief) -> bytes:
+    """By the words and whom they are for: an organ asked under its own id is asked what its type and tier is asked."""
+    asked_beyond = (brief.department, str(brief.tier), str(brief.kind), brief.question)
+    return hashlib.sha256("\n".join(asked_beyond).encode()).digest()
 
 
 def _task(standing: Standing, task_id: str) -> TaskStanding:

@@ -20,6 +20,9 @@ from servers.catalog.rules import is_required
 from servers.collaboration.standing import open_ones
 from servers.kernel.stream import FieldViolation, Refused
 
+Question = tuple[str, bytes, str]
+"""What was answered, by a rule or beyond the rules, and by which organ: an answer to another one takes nothing back."""
+
 AGREEMENT = (Answer.OPINION_AGREE, Answer.OPINION_AGREE_WITH_CONDITIONS)
 OPINIONS = {
     Answer.OPINION_AGREE: "同意",
@@ -145,19 +148,19 @@ def _check_explained(case: case_pb2.Case, command: DecideApplicationRequest) -> 
 
 
 def latest_answers(case: case_pb2.Case) -> list[TaskStanding]:
-    """The answers that count: those in time, and of whom was asked again those of the last time."""
-    answers: dict[tuple[str, str], list[TaskStanding]] = {}
+    """The answers that count: those in time, and of whom was asked the same again those of the last time."""
+    answers: dict[Question, list[TaskStanding]] = {}
     for one in case.collaborations:
         answers |= _answers_in(one)
     return [task for tasks in answers.values() for task in tasks]
 
 
-def _answers_in(collaboration: Standing) -> dict[tuple[str, str], list[TaskStanding]]:
-    """By rule and organ: an organ that got another one's task has two in one round, and both count."""
-    found: dict[tuple[str, str], list[TaskStanding]] = defaultdict(list)
+def _answers_in(collaboration: Standing) -> dict[Question, list[TaskStanding]]:
+    """By question: an organ that got another one's task has two in one round, and both count."""
+    found: dict[Question, list[TaskStanding]] = defaultdict(list)
     for task in collaboration.tasks:
         if _counts(task):
-            found[task.rule, task.organ_id].append(task)
+            found[task.rule, task.question_digest, task.organ_id].append(task)
     return found
 
 

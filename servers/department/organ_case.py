@@ -50,7 +50,7 @@ class OrganCaseStream(Stream[OrganCaseState]):
 
     kind = "organ_case"
     state = OrganCaseState
-    fold_version = 2
+    fold_version = 3
     table = DEPARTMENT_CASES
     commands = COMMANDS
 

@@ -20,7 +20,7 @@ class CaseStream(Stream[GovernanceCaseState]):
 
     kind = "case"
     state = GovernanceCaseState
-    fold_version = 2
+    fold_version = 3
     table = GOVERNANCE_CASES
 
     def concerned(self, record: Record) -> Sequence[StreamKey]:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from ronghe.case.v1 import case_pb2
-from ronghe.catalog.v1.catalog_pb2 import COLLABORATION_KIND_CONSULTATION
+from ronghe.catalog.v1.catalog_pb2 import COLLABORATION_KIND_CONSULTATION, Place, Tier
 from ronghe.collaboration.v1 import collaboration_service_pb2 as pb
 from ronghe.collaboration.v1.collaboration_pb2 import COMPLETION_LEAD_DECIDES, Answer
 from ronghe.error.v1.reason_pb2 import Reason
@@ -26,7 +26,8 @@ class Submitted(Stage):
 
     def __init__(self, item_code: str = BUILDING, division: str = YUZHONG) -> None:
         self.mesh = builders.mesh()
-        submission = builders.submission(self.mesh.clock.now, item_code, division=division)
+        places = [Place(division=division)]
+        submission = builders.submission(self.mesh.clock.now, item_code, division=division, places=places)
         self.case_id = self.mesh.intake.execute(submission, INTAKE).case_id
         self.mesh.settle()
 
@@ -200,3 +201,37 @@ def test_a_question_that_is_being_recalled_still_requires_its_answer() -> None:
     assert refused(stage.grant) == Reason.REASON_REQUIRED_COLLABORATION_MISSING
     stage.mesh.settle()
     stage.grant()
+
+
+def test_an_answer_to_another_question_takes_nothing_back() -> None:
+    stage = Submitted()
+    stage.accept()
+    stage.ask(others=[other(FIRE, "消防车道是否畅通")])
+    stage.answer(FIRE, Answer.OPINION_DISAGREE)
+    against = stage.task_of(FIRE).task_id
+    stage.ask(others=[other(FIRE, "消防水源是否充足")])
+    stage.answer(FIRE, Answer.OPINION_AGREE_WITH_CONDITIONS)
+    cited = builders.cite(stage.case)
+    assert refused(stage.grant, citations=cited) == Reason.REASON_DISAGREEMENT_NOT_EXPLAINED
+    decision = stage.grant(citations=cited, overrides=override(against)).decision
+    assert [line.partition("：")[2] for line in decision.opinions] == ["不同意；未采纳理由：已采取措施", "附条件同意"]
+    assert any("夜间施工（" in condition for condition in decision.conditions)
+
+
+def test_an_answer_to_the_same_question_in_a_further_round_replaces_the_earlier_one() -> None:
+    stage = Submitted()
+    stage.accept()
+    stage.ask(others=[other(FIRE, "消防车道是否畅通")])
+    stage.answer(FIRE, Answer.OPINION_DISAGREE)
+    by_type = pb.RequestCollaborationRequest.Other(
+        department="FIRE",
+        tier=Tier.TIER_DISTRICT,
+        kind=COLLABORATION_KIND_CONSULTATION,
+        question="消防车道是否畅通",
+        reply_days=5,
+    )
+    for again in (other(FIRE, "消防车道是否畅通"), by_type):
+        stage.ask(others=[again])
+        stage.answer(FIRE)
+    decision = stage.grant(citations=builders.cite(stage.case)).decision
+    assert [line.partition("：")[2] for line in decision.opinions] == ["同意"]

@@ -21,12 +21,17 @@ AGREES = Answer(opinion=Answer.OPINION_AGREE)
 ON_CONDITIONS = Answer(opinion=Answer.OPINION_AGREE_WITH_CONDITIONS, conditions=["夜间施工"])
 
 
-def asked(collaboration_id: str, answer: Answer, *, late: bool = False) -> Sequence[Message]:
+BY_RULE = Brief(rule="traffic-police")
+
+
+def asked(
+    collaboration_id: str, answer: Answer, *, late: bool = False, brief: Brief = BY_RULE
+) -> Sequence[Message]:
     """A collaboration, its only task, and what the police says."""
     of: dict[str, Any] = {"collaboration_id": collaboration_id, "task_id": f"{collaboration_id} task"}
     return [
         event.CollaborationRequested(collaboration=Collaboration(collaboration_id=collaboration_id)),
-        event.TaskAssigned(**of, organ=POLICE, brief=Brief(rule="traffic-police")),
+        event.TaskAssigned(**of, organ=POLICE, brief=brief),
         event.AnswerReceived(**of, organ=POLICE, answer=answer, late=late),
     ]
 
@@ -81,6 +86,16 @@ def test_of_whoever_was_asked_again_the_last_word_counts() -> None:
     assert found(*rounds, granted("one", "two", opinions=["交警支队：同意"])) == []
     both = granted("two", "one", opinions=["交警支队：同意", "交警支队：不同意"])
     assert found(*rounds, both) == [Kind.INVENTED]
+
+
+def test_the_last_word_on_another_question_takes_nothing_back() -> None:
+    questions = [Brief(question="是否影响通行"), Brief(question="是否影响停车")]
+    both = [*asked("one", DISAGREES, brief=questions[0]), *asked("two", AGREES, brief=questions[1])]
+    said = ["交警支队：不同意；未采纳理由：已疏导", "交警支队：同意"]
+    assert found(*both, granted("one", "two", opinions=said, override="one task")) == []
+    assert found(*both, granted("one", "two", opinions=said[1:])) == [Kind.LOST, Kind.LOST]
+    again = [*asked("one", DISAGREES, brief=questions[0]), *asked("two", AGREES, brief=questions[0])]
+    assert found(*again, granted("one", "two", opinions=said[1:])) == []
 
 
 def test_a_decision_need_not_say_what_came_late_or_was_recalled() -> None:
