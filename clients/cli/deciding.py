@@ -38,8 +38,8 @@ async def decide(
         list[str],
         typer.Option(
             metavar="EVENT|all",
-            help="A collaboration that the decision rests on, by event number or id; each that concluded must be "
-            "named, and `all` names them; repeatable.",
+            help="A collaboration that the decision rests on, by event number or id; each that concluded or was "
+            "answered must be named, and `all` names them; repeatable.",
         ),
     ] = [],  # noqa: B006
     override: Annotated[
@@ -94,12 +94,16 @@ def _citations(case: Case, names: Iterable[str]) -> Iterable[pb.DecideApplicatio
 
 def _named(standings: Sequence[Standing], name: str) -> Sequence[Standing]:
     if name == EVERY:
-        return [each for each in standings if each.state == Collaboration.STATE_CONCLUDED]
+        return [each for each in standings if each.state == Collaboration.STATE_CONCLUDED or _was_answered(each)]
     found = [each for each in standings if name.lower() in (each.event_no.lower(), each.collaboration_id)]
     if not found:
         has = ", ".join(each.event_no or each.collaboration_id for each in standings) or say("none")
         raise Failure("the case has no collaboration {name!r}: it has {others}", name=name, others=has)
     return found
+
+
+def _was_answered(standing: Standing) -> bool:
+    return any(task.HasField("answer") and not task.answer_late for task in standing.tasks)
 
 
 def _override(text: str) -> pb.DecideApplicationRequest.Override:

@@ -103,7 +103,7 @@ class SharedPlay:
 
     async def _recall(self) -> None:
         await self._hear_answers()
-        await self._lead.recall(self._citations.pop().collaboration_id)
+        await self._lead.recall(self._citations[-1].collaboration_id)  # what was answered until then still counts
         await self._story.lead.hear(event.CollaborationRecalled)
         await self._close(await self._lead.step())
 

@@ -19,7 +19,7 @@ DEEMED = "逾期未答复，视为同意"
 
 
 def check(history: History) -> Iterator[Problem]:
-    """Compare each decision with the answers in the collaborations that it cites: all had come when these concluded."""
+    """Compare each decision with the answers in the collaborations that it cites: it relies on no others."""
     for case_id, events in history.by_case.items():
         asked = [event.fact.collaboration.collaboration_id for event in _named("CollaborationRequested", events)]
         for decided in (event.fact for event in _named("Decided", events)):
@@ -27,9 +27,9 @@ def check(history: History) -> Iterator[Problem]:
             answers = _last_words(events, cited)
             silent = {(each.fact.task_id, each.fact.assignment) for each in _named("OpinionDeemed", events)}
             yield from (Problem(Kind.LOST, "decision", what, case_id) for what in _left_out(decided, answers, silent))
-            # Where something was recalled, what had been answered until then counts as well.
-            if cited == asked and len(decided.decision.opinions) > len(answers):
-                yield Problem(Kind.INVENTED, "decision", "says what nobody said last", case_id)
+            if len(decided.decision.opinions) > len(answers):
+                what = "says what nobody said last in what it cites"
+                yield Problem(Kind.INVENTED, "decision", what, case_id)
 
 
 def _named(name: str, events: Sequence[Event]) -> Sequence[Event]:
@@ -37,10 +37,12 @@ def _named(name: str, events: Sequence[Event]) -> Sequence[Event]:
 
 
 def _last_words(events: Sequence[Event], cited: Sequence[str]) -> Sequence[Any]:
-    """The answers in time; of an organ that was asked the same again, those of the last round."""
+    """The answers that found the case undecided; of an organ that was asked the same again, those of the last round."""
+    too_late = {(each.fact.task_id, each.fact.assignment) for each in _named("AnswerLate", events)}
     questions = {event.fact.task_id: _question(event.fact.brief) for event in _named("TaskAssigned", events)}
     received = [event.fact for event in _named("AnswerReceived", events)]
-    answers = [each for each in received if each.collaboration_id in cited and not each.late]
+    in_time = [each for each in received if not each.late and (each.task_id, each.assignment) not in too_late]
+    answers = [each for each in in_time if each.collaboration_id in cited]
     last: dict[tuple[Question, str], str] = {}
     for each in sorted(answers, key=lambda each: cited.index(each.collaboration_id)):
         last[questions.get(each.task_id, ()), each.organ.id] = each.collaboration_id

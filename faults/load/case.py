@@ -257,7 +257,8 @@ class Case:
             request.if_version = case.version
             del request.citations[:]
             for standing in case.collaborations:
-                if standing.state == Collaboration.STATE_CONCLUDED:
+                answered = any(task.HasField("answer") and not task.answer_late for task in standing.tasks)
+                if answered or standing.state == Collaboration.STATE_CONCLUDED:
                     request.citations.add(collaboration_id=standing.collaboration_id, round=standing.round)
             try:
                 await self._perform(self._client.decide_application, request)

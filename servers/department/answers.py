@@ -70,15 +70,17 @@ def _check_citations(case: case_pb2.Case, command: DecideApplicationRequest) -> 
     if wrong:
         raise invalid_fields(wrong)
     cited = {citation.collaboration_id.lower() for citation in command.citations}
+    relied_on = {task.task_id for task in latest_answers(case)}
     missing = [
         one.event_no
         for one in case.collaborations
-        if one.state == Collaboration.STATE_CONCLUDED and one.collaboration_id not in cited
+        if (one.state == Collaboration.STATE_CONCLUDED or any(task.task_id in relied_on for task in one.tasks))
+        and one.collaboration_id not in cited
     ]
     if missing:
         raise Refused(
             Reason.REASON_COLLABORATION_NOT_CITED,
-            f"{', '.join(missing)} has concluded: read its answers, and cite it with its round",
+            f"{', '.join(missing)} has concluded, or was answered: read its answers, and cite it with its round",
             {"collaborations": ",".join(missing)},
         )
 

@@ -19,11 +19,13 @@ from ronghe.collaboration.v1.collaboration_pb2 import (
     COMPLETION_LEAD_DECIDES,
     Answer,
     CoApproval,
+    Collaboration,
     Task,
 )
 from ronghe.department.v1.department_service_pb2 import AcceptApplicationRequest, DecideApplicationRequest
 from ronghe.governance.v1.governance_service_pb2 import GetSummaryResponse, ListHopsResponse
 from ronghe.party.v1 import party_pb2
+from tests.unit import cli_toys
 from tests.unit.cli_support import ToyMesh, complaint, ronghe, said, toy_mesh
 from tests.unit.cli_toys import (
     CASE_ID,
@@ -415,6 +417,15 @@ def test_a_decision_cites_what_is_named_with_its_round(mesh: ToyMesh, name: str)
     citation = DecideApplicationRequest.Citation(collaboration_id=CONCLUDED_ID, round=1)
     assert list(decided(mesh, "--rely-on", name).citations) == [citation]
     assert list(decided(mesh, "--rely-on", name, "--rely-on", EVENT_NO).citations) == [citation]
+
+
+def test_all_names_what_was_answered_before_it_was_recalled(mesh: ToyMesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = cli_toys.case()
+    found.collaborations[0].state = Collaboration.STATE_RECALLED
+    monkeypatch.setattr(cli_toys, "case", lambda: found)
+    assert [each.collaboration_id for each in decided(mesh, "--rely-on", "all").citations] == [CONCLUDED_ID]
+    found.collaborations[0].tasks[0].answer_late = True
+    assert not decided(mesh, "--rely-on", "all").citations
 
 
 def test_a_decision_cites_only_collaborations_of_its_case(mesh: ToyMesh) -> None:

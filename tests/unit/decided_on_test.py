@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from ronghe.case.v1 import case_pb2
 from ronghe.catalog.v1.catalog_pb2 import COLLABORATION_KIND_CONSULTATION, Place, Tier
 from ronghe.collaboration.v1 import collaboration_service_pb2 as pb
@@ -235,3 +237,31 @@ def test_an_answer_to_the_same_question_in_a_further_round_replaces_the_earlier_
         stage.answer(FIRE)
     decision = stage.grant(citations=builders.cite(stage.case)).decision
     assert [line.partition("：")[2] for line in decision.opinions] == ["同意"]
+
+
+@pytest.mark.parametrize("ending", ["open", "recalled"])
+def test_a_decision_cites_whatever_it_relies_on(ending: str) -> None:
+    stage = Submitted()
+    stage.accept()
+    stage.ask("planning", "urban-mgmt", completion=COMPLETION_LEAD_DECIDES)
+    stage.answer("planning-500103", Answer.OPINION_AGREE_WITH_CONDITIONS)
+    if ending == "recalled":
+        stage.recall_last()
+    assert refused(stage.grant) == Reason.REASON_COLLABORATION_NOT_CITED
+    denial = builders.denial(stage.case_id, stage.now, stage.case.version)
+    assert refused(stage.lead, denial) == Reason.REASON_COLLABORATION_NOT_CITED
+    decision = stage.grant(citations=builders.cite(stage.case)).decision
+    assert [line.partition("：")[2] for line in decision.opinions] == ["附条件同意"]
+
+
+def test_a_decision_need_not_cite_what_said_nothing_that_counts() -> None:
+    stage = Submitted()
+    stage.accept()
+    stage.ask("planning", "urban-mgmt", completion=COMPLETION_LEAD_DECIDES)
+    stage.answer("planning-500103", Answer.OPINION_DISAGREE)
+    stage.recall_last()
+    stage.ask("planning")
+    stage.answer("planning-500103")
+    last = builders.cite(stage.case)[-1:]
+    stage.ask("urban-mgmt", completion=COMPLETION_LEAD_DECIDES)
+    stage.grant(citations=last)

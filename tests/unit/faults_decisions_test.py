@@ -98,10 +98,15 @@ def test_the_last_word_on_another_question_takes_nothing_back() -> None:
     assert found(*again, granted("one", "two", opinions=said[1:])) == []
 
 
-def test_a_decision_need_not_say_what_came_late_or_was_recalled() -> None:
+def test_a_decision_does_not_say_what_came_late() -> None:
     assert found(*asked("one", DISAGREES, late=True), granted("one")) == []
-    assert found(*asked("one", AGREES), granted()) == []
-    assert found(*asked("one", AGREES), granted(opinions=["交警支队：同意"])) == []
+    met_the_decision = event.AnswerLate(collaboration_id="one", task_id="one task")
+    assert found(*asked("one", DISAGREES), granted("one"), met_the_decision) == []
+
+
+def test_a_decision_relies_on_nothing_that_it_does_not_cite() -> None:
+    assert found(*asked("one", AGREES), granted("one", opinions=["交警支队：同意"])) == []
+    assert found(*asked("one", AGREES), granted(opinions=["交警支队：同意"])) == [Kind.INVENTED]
 
 
 @pytest.mark.parametrize(("line", "kinds"), [("（甲一号）", []), ("", [Kind.LOST])], ids=["named", "left out"])
