@@ -138,6 +138,10 @@ class Catalog:
             raise Refused(Reason.REASON_ORGAN_NOT_FOUND, f"there is no organ {organ_id}: see ListOrgans")
         return self.organs[organ_id]
 
+    def is_organ(self, organ_id: str, on: Date) -> bool:
+        """Whether there is an organ of this id on a day: it may have been abolished, or not be there yet."""
+        return organ_id in self.organs and _exists(self.organs[organ_id], on)
+
     def resolve(self, department: str, division: str, tier: "Tier.ValueType", on: Date | None = None) -> Organ:
         """The one organ of a department type that serves a division from a tier.
 

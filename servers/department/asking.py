@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
+from google.type.date_pb2 import Date
 
 from ronghe.case.v1 import case_pb2
 from ronghe.catalog.v1.catalog_pb2 import Limit, SilencePolicy
@@ -22,6 +23,7 @@ from servers.department.judgement import check_rules
 from servers.department.request_size import check_size
 from servers.kernel.occurred_at import check_occurred_at
 from servers.kernel.stream import Caused, FieldViolation, Refused, Scope
+from servers.law.days import legal_day
 
 
 def request(
@@ -32,7 +34,7 @@ def request(
     check_rules(case, command.rules, "rules")
     _check_asked(case, command.rules)
     application = as_it_stands(case)
-    asks = [*_asks_by_rule(application, command), *_asks_beyond(application, command, catalog)]
+    asks = [*_asks_by_rule(application, command), *_asks_beyond(application, command, scope.now, catalog)]
     check_size(asks)
     return event.CollaborationRequested(
         occurred_at=command.occurred_at,
@@ -91,13 +93,11 @@ def _asks_by_rule(application: case_pb2.Application, command: pb.RequestCollabor
 
 
 def _asks_beyond(
-    application: case_pb2.Application, command: pb.RequestCollaborationRequest, catalog: Catalog
+    application: case_pb2.Application, command: pb.RequestCollaborationRequest, now: datetime, catalog: Catalog
 ) -> Iterator[Ask]:
     """Whom no rule names: with what of the form the lead discloses, and nothing of the applicant."""
-    open_fields = {field.name for field in application.item.form if not field.personal}
     for index, other in enumerate(command.others):
-        path = f"others[{index}]"
-        _check_other(other, application.lead.id, open_fields, path, catalog)
+        _check_other(other, f"others[{index}]", application, legal_day(now), catalog)
         form, _ = disclosed(application, other.discloses)
         organ = catalog.organ(other.organ_id) if other.organ_id else None
         yield Ask(
@@ -114,16 +114,22 @@ def _asks_beyond(
 
 
 def _check_other(
-    other: pb.RequestCollaborationRequest.Other, lead_id: str, open_fields: set[str], path: str, catalog: Catalog
+    other: pb.RequestCollaborationRequest.Other,
+    path: str,
+    application: case_pb2.Application,
+    today: Date,
+    catalog: Catalog,
 ) -> None:
+    open_fields = {field.name for field in application.item.form if not field.personal}
     violations = [
         FieldViolation(f"{path}.discloses", f"the form has no field {name} that is not personal")
         for name in other.discloses
         if name not in open_fields
     ]
-    if other.organ_id and other.organ_id not in catalog.organs:
-        violations.append(FieldViolation(f"{path}.organ_id", f"there is no organ {other.organ_id}: see ListOrgans"))
-    if other.organ_id == lead_id:
+    if other.organ_id and not catalog.is_organ(other.organ_id, today):
+        problem = f"there is no organ {other.organ_id} today: see ListOrgans"
+        violations.append(FieldViolation(f"{path}.organ_id", problem))
+    if other.organ_id == application.lead.id:
         violations.append(FieldViolation(f"{path}.organ_id", "is the lead itself"))
     if other.department and all(organ.department != other.department for organ in catalog.organs.values()):
         violations.append(FieldViolation(f"{path}.department", f"there is no department type {other.department}"))

@@ -1,8 +1,9 @@
-"""What a decision rests on: what those who were asked said, and the form as the applicant has corrected it."""
+"""What a decision rests on: whom the lead asked, what they said, and the form as the applicant has corrected it."""
 
 from typing import Any
 
 import pytest
+from google.type.date_pb2 import Date
 
 from ronghe.case.v1 import case_pb2
 from ronghe.catalog.v1.catalog_pb2 import COLLABORATION_KIND_CONSULTATION, Place, Tier
@@ -11,8 +12,9 @@ from ronghe.collaboration.v1.collaboration_pb2 import COMPLETION_LEAD_DECIDES, A
 from ronghe.error.v1.reason_pb2 import Reason
 from ronghe.party.v1.party_pb2 import FormValue, PersonalSupplement
 from servers.case.form import as_it_stands
+from servers.kernel.stream import Refused
 from tests import builders
-from tests.builders import INTAKE, JIEFANGBEI, YUZHONG, lead_of
+from tests.builders import INTAKE, JIEFANGBEI, YUZHONG, catalog, lead_of
 from tests.unit.collaboration_test import POLICE, TOWN, Stage, refused
 
 BUILDING = "IT-008"
@@ -265,3 +267,14 @@ def test_a_decision_need_not_cite_what_said_nothing_that_counts() -> None:
     last = builders.cite(stage.case)[-1:]
     stage.ask("urban-mgmt", completion=COMPLETION_LEAD_DECIDES)
     stage.grant(citations=last)
+
+
+def test_an_organ_that_exists_no_more_is_not_asked() -> None:
+    stage = Submitted()
+    stage.accept()
+    ended = catalog().organs["fire-500105"]
+    with pytest.raises(Refused) as caught:
+        stage.ask(others=[other(ended.id, "有何意见")])
+    assert caught.value.reason == Reason.REASON_INVALID_FIELD
+    assert [violation.field for violation in caught.value.violations] == ["others[0].organ_id"]
+    assert [catalog().is_organ(ended.id, Date(year=2026, month=1, day=day)) for day in (24, 25)] == [True, False]

@@ -24,9 +24,7 @@ ON_CONDITIONS = Answer(opinion=Answer.OPINION_AGREE_WITH_CONDITIONS, conditions=
 BY_RULE = Brief(rule="traffic-police")
 
 
-def asked(
-    collaboration_id: str, answer: Answer, *, late: bool = False, brief: Brief = BY_RULE
-) -> Sequence[Message]:
+def asked(collaboration_id: str, answer: Answer, *, late: bool = False, brief: Brief = BY_RULE) -> Sequence[Message]:
     """A collaboration, its only task, and what the police says."""
     of: dict[str, Any] = {"collaboration_id": collaboration_id, "task_id": f"{collaboration_id} task"}
     return [
