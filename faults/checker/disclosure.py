@@ -69,11 +69,19 @@ def _foreign(delivery: Delivery) -> Iterator[Problem]:
 
 
 def _allowed(event: Event, submitted: Event, beyond: Mapping[str, Sequence[str]]) -> frozenset[str]:
-    """Names that the rule of this task discloses; beyond the rules, those that the lead named in this collaboration."""
+    """Names that the rule of this task discloses; beyond the rules, those that the lead named in this collaboration.
+
+    Nothing personal where the organ is of another department than the rule's: the law lets that one see it.
+    """
     if event.name != "TaskAssigned":
         return frozenset()
-    rules = {rule.id: rule.discloses for rule in submitted.fact.application.item.collaborators}
-    return frozenset(rules.get(event.fact.brief.rule, beyond.get(event.fact.collaboration_id, ())))
+    item, brief = submitted.fact.application.item, event.fact.brief
+    rules = {rule.id: rule.discloses for rule in item.collaborators}
+    named = frozenset(rules.get(brief.rule, beyond.get(event.fact.collaboration_id, ())))
+    if event.fact.organ.department == brief.department:
+        return named
+    personal = {field.name for field in item.form if field.personal}
+    return frozenset(name for name in named - personal if not name.startswith("applicant."))
 
 
 def _asked(history: History) -> Mapping[str, Sequence[str]]:

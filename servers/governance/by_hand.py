@@ -69,4 +69,4 @@ def _check_holder(known: Collaboration, task: Task, caller: Identity, router: Ro
 
 def _way(known: Collaboration, task: Task, caller: Identity, end: str, cause: Cause, router: Router) -> Way:
     centers = router.between(caller.id, end)[1:]
-    return Way(known.lead.id, task, str(caller), centers, cause)
+    return Way(known, task, str(caller), centers, cause)

@@ -14,7 +14,7 @@ from servers.catalog.catalog import Catalog
 from servers.collaboration.fold import ENDED, deemed, holds, task_of
 from servers.governance.opening import resolve
 from servers.governance.routing import Cause, Router
-from servers.governance.ways import Way
+from servers.governance.ways import Way, is_bound
 from servers.kernel.stream import Caused, Facts
 
 MOST_BOUNCES = 3
@@ -93,21 +93,28 @@ class Return:
     def routed(self) -> Sequence[Message]:
         """退回: to the organ that was suggested, else by rule; where neither will do, or no longer, to an officer."""
         router = Router(self.catalog)
-        organ = None if self.task.bounces >= MOST_BOUNCES else self._suggested() or self._by_rule()
+        organ = None if self._why_not() else self._suggested() or self._by_rule()
         end = organ.division if organ else self.known.center_id
         way = Way(
-            self.known.lead.id,
+            self.known,
             self.task,
             f"organ/{self.task.organ.id}",
             router.between(self.task.organ.division, end),
             Cause(Hop.REASON_RETURNED, self.at, self.task.assignments[-1].return_reason),
         )
-        return way.to_organ(router, organ) if organ else way.to_officer(router, self._why_held())
+        if organ:
+            return way.to_organ(router, organ)
+        none_left = "returned, and neither the suggestion nor a rule names another organ"
+        return way.to_officer(router, self._why_not() or none_left)
 
-    def _why_held(self) -> str:
+    def _why_not(self) -> str:
+        """Why no suggestion and no rule is to be followed; empty where one may be."""
         if self.task.bounces >= MOST_BOUNCES:
             return f"returned {self.task.bounces} times"
-        return "returned, and neither the suggestion nor a rule names another organ"
+        organ, brief = self._suggested(), self.task.brief
+        if organ is not None and organ.department != brief.department and is_bound(brief):
+            return f"returned with the suggestion {organ.id}, but the law means {brief.department}: who is competent?"
+        return ""
 
     def _suggested(self) -> Organ | None:
         organ = self.catalog.organs.get(self.task.assignments[-1].suggested_organ_id)

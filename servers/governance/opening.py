@@ -134,7 +134,7 @@ def _way(
 ) -> Sequence[Message]:
     end = target.organ.division if target.organ else center
     centers = router.between(asked.lead.division, end)
-    way = Way(asked.lead.id, task, f"organ/{asked.lead.id}", centers, Cause(Hop.REASON_REQUESTED, now))
+    way = Way(asked, task, f"organ/{asked.lead.id}", centers, Cause(Hop.REASON_REQUESTED, now))
     if target.organ:
         return way.to_organ(router, target.organ)
     tier = Tier.Name(target.ask.tier).removeprefix("TIER_")

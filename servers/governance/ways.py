@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from google.protobuf.message import Message
 
-from ronghe.catalog.v1.catalog_pb2 import Organ
-from ronghe.collaboration.v1.collaboration_pb2 import Hop, Task
+from ronghe.catalog.v1.catalog_pb2 import SILENCE_POLICY_DEEMED_AGREED, SILENCE_POLICY_ESCALATE, Organ
+from ronghe.collaboration.v1.collaboration_pb2 import Brief, Collaboration, Hop, Task
 from ronghe.event.v1 import event_pb2 as event
 from servers.governance.routing import Cause, Router
 
@@ -15,7 +15,7 @@ from servers.governance.routing import Cause, Router
 class Way:
     """Where a task sets out, and why."""
 
-    lead_id: str
+    known: Collaboration
     task: Task
     """As it stands before: its hops and assignments are counted on."""
     start: str
@@ -31,12 +31,12 @@ class Way:
         assigned = event.TaskAssigned(
             occurred_at=self.cause.at,
             collaboration_id=self.task.collaboration_id,
-            lead_id=self.lead_id,
+            lead_id=self.known.lead.id,
             task_id=self.task.task_id,
             assignment=self.task.assignment + 1,
             organ=organ,
             hop=router.dispatch(len(self.task.hops) + len(hops) + 1, self._last(organ.division), organ, cause),
-            brief=self.task.brief,
+            brief=brief_for(organ, self.task.brief, self.known),
         )
         return [*self._routed(hops), assigned]
 
@@ -45,7 +45,7 @@ class Way:
         held = event.TaskHeld(
             occurred_at=self.cause.at,
             collaboration_id=self.task.collaboration_id,
-            lead_id=self.lead_id,
+            lead_id=self.known.lead.id,
             task_id=self.task.task_id,
             center_id=self._last(self.start.removeprefix("center/")),
             reason=reason,
@@ -63,9 +63,35 @@ class Way:
             event.TaskRouted(
                 occurred_at=hop.at,
                 collaboration_id=self.task.collaboration_id,
-                lead_id=self.lead_id,
+                lead_id=self.known.lead.id,
                 task_id=self.task.task_id,
                 hop=hop,
             )
             for hop in hops
         ]
+
+
+def is_bound(brief: Brief) -> bool:
+    """Whether the law means the department asked and no other: it must agree, may agree by silence, or sees of whom."""
+    return brief.required or brief.HasField("personal") or brief.silence_policy == SILENCE_POLICY_DEEMED_AGREED
+
+
+def brief_for(organ: Organ, brief: Brief, known: Collaboration) -> Brief:
+    """What this organ is told: the applicant's data, and silence that agrees, are for the department asked alone.
+
+    Where the task comes back to that department after another one had it, they are there again.
+    """
+    told = Brief()
+    told.CopyFrom(brief)
+    if organ.department != brief.department:
+        told.ClearField("personal")
+        if told.silence_policy == SILENCE_POLICY_DEEMED_AGREED:
+            told.silence_policy = SILENCE_POLICY_ESCALATE
+            told.ClearField("silence_basis")
+        return told
+    for ask in known.asks:
+        if brief.rule and ask.rule == brief.rule:  # beyond the rules there is neither
+            told.silence_policy, told.silence_basis = ask.silence_policy, ask.silence_basis
+            if ask.HasField("personal"):
+                told.personal.CopyFrom(ask.personal)
+    return told

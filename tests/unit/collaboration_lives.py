@@ -150,7 +150,7 @@ class Lives:
             self.the_applicant_acts: 2,
             self.a_lead_acts: 12,
             self.an_organ_acts: 14,
-            self.a_center_acts: 3,
+            self.a_center_acts: 4,
             self.time_passes: 6,
             self.a_way_delivers: 110,
             self.a_way_delivers_again: 4,

@@ -6,7 +6,7 @@ import pytest
 
 from clients.identity import Identity
 from ronghe.case.v1 import case_pb2
-from ronghe.catalog.v1.catalog_pb2 import Place
+from ronghe.catalog.v1.catalog_pb2 import SILENCE_POLICY_DEEMED_AGREED, SILENCE_POLICY_ESCALATE, Place
 from ronghe.collaboration.v1 import collaboration_service_pb2 as pb
 from ronghe.collaboration.v1.collaboration_pb2 import (
     COMPLETION_LEAD_DECIDES,
@@ -229,36 +229,93 @@ def test_a_rule_is_not_asked_twice_at_once() -> None:
     assert refused(stage.ask, "traffic-police") == Reason.REASON_ALREADY_ASKED
 
 
+ADVERTISING = "IT-003"
+ECONOMY, MARKET = "econ-info-500103", "market-reg-500103"
+
+
 def test_not_my_duty_goes_to_the_organ_that_was_suggested() -> None:
     stage = Stage()
-    stage.ask("traffic-police")
-    stage.organ(POLICE, builders.returning(stage.task_of(POLICE).task_id, stage.now, "public-security-500103"))
+    stage.ask("econ-info")
+    stage.organ(ECONOMY, builders.returning(stage.task_of(ECONOMY).task_id, stage.now, "emergency-500103"))
     (task,) = stage.agreed().tasks
-    assert (task.organ.id, task.assignment, task.bounces) == ("public-security-500103", 2, 1)
+    assert (task.organ.id, task.assignment, task.bounces) == ("emergency-500103", 2, 1)
     assert [hop.reason for hop in task.hops[2:]] == [Hop.REASON_RETURNED, Hop.REASON_DISPATCHED]
-    assert refused(stage.answer, POLICE) == Reason.REASON_ILLEGAL_STATE
-    stage.answer("public-security-500103")
+    assert refused(stage.answer, ECONOMY) == Reason.REASON_ILLEGAL_STATE
+    stage.answer("emergency-500103")
     assert stage.agreed().state == Collaboration.STATE_CONCLUDED
 
 
 def test_after_three_returns_an_officer_of_the_coordinating_center_routes_it() -> None:
     stage = Stage()
-    opened = stage.ask("traffic-police")
+    opened = stage.ask("econ-info")
     for organ, suggested in (
-        (POLICE, "public-security-500103"),
-        ("public-security-500103", "fire-500103"),
+        (ECONOMY, "emergency-500103"),
+        ("emergency-500103", "fire-500103"),
         ("fire-500103", "housing-500103"),
     ):
         stage.organ(organ, builders.returning(stage.task_of(organ).task_id, stage.now, suggested))
     (task,) = stage.agreed().tasks
     assert (task.state, task.waiting_at) == (Task.STATE_WAITING_FOR_OFFICER, "500103")
     assert [record.fact.task_id for record in stage.mesh.governance.inboxes["center/500103"]] == [task.task_id]
-    route = builders.routing(opened.collaboration_id, task.task_id, stage.now, organ_id=POLICE)
+    route = builders.routing(opened.collaboration_id, task.task_id, stage.now, organ_id=ECONOMY)
     assert refused(stage.center, "500106", route) == Reason.REASON_COLLABORATION_NOT_FOUND
     hops = stage.center("500103", route).hops
     assert [(hop.reason, hop.officer.id) for hop in hops] == [(Hop.REASON_MANUAL, "007")]
-    stage.answer(POLICE)
+    stage.answer(ECONOMY)
     assert stage.agreed().state == Collaboration.STATE_CONCLUDED
+
+
+@pytest.mark.parametrize(
+    ("item_code", "rule", "asked", "suggested"),
+    [
+        (builders.ROAD_WORKS, "traffic-police", POLICE, "culture-500103"),
+        (ADVERTISING, "market-reg", MARKET, "culture-500106"),
+    ],
+)
+def test_what_the_law_wants_of_one_department_follows_no_suggestion_to_another(
+    item_code: str, rule: str, asked: str, suggested: str
+) -> None:
+    stage = Stage(item_code=item_code)
+    stage.ask(rule)
+    stage.organ(asked, builders.returning(stage.task_of(asked).task_id, stage.now, suggested))
+    (task,) = stage.agreed().tasks
+    assert (task.state, task.waiting_at) == (Task.STATE_WAITING_FOR_OFFICER, stage.at_the_center.center_id)
+    assert suggested in task.waiting_because
+    assert f"organ/{suggested}" not in stage.mesh.department.inboxes
+
+
+def test_what_the_law_wants_of_a_department_follows_a_suggestion_within_it() -> None:
+    stage = Stage()
+    stage.ask("traffic-police")
+    stage.organ(POLICE, builders.returning(stage.task_of(POLICE).task_id, stage.now, "traffic-police-500106"))
+    assert stage.agreed().tasks[0].organ.id == "traffic-police-500106"
+    assert stage.task_of("traffic-police-500106").brief.required
+
+
+def test_the_agreement_of_whom_an_officer_found_competent_counts() -> None:
+    stage = Stage()
+    stage.ask("traffic-police")
+    stage.organ(POLICE, builders.returning(stage.task_of(POLICE).task_id, stage.now, "public-security-500103"))
+    (task,) = stage.agreed().tasks
+    route = builders.routing(task.collaboration_id, task.task_id, stage.now, organ_id="public-security-500103")
+    stage.center("500103", route)
+    stage.answer("public-security-500103")
+    stage.grant(citations=builders.cite(stage.case))
+    assert stage.case.outcome == case_pb2.OUTCOME_GRANTED
+
+
+def test_silence_of_whom_only_an_officer_named_is_no_agreement_until_it_is_the_asked_departments_again() -> None:
+    stage = Stage(item_code=ADVERTISING)
+    (task,) = stage.ask("market-reg").tasks
+    policies = []
+    for organ_id in ("culture-500103", "market-reg-500000"):
+        route = builders.routing(task.collaboration_id, task.task_id, stage.now, organ_id=organ_id)
+        stage.center("500103", route)
+        brief = stage.task_of(organ_id).brief
+        policies.append((brief.silence_policy, brief.silence_basis))
+    asked = stage.at_the_center.asks[0]
+    assert policies == [(SILENCE_POLICY_ESCALATE, ""), (asked.silence_policy, asked.silence_basis)]
+    assert asked.silence_policy == SILENCE_POLICY_DEEMED_AGREED
 
 
 def test_a_place_for_which_no_rule_finds_an_organ_waits_for_an_officer() -> None:

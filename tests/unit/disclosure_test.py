@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.record import Record
+from clients.identity import Identity
 from ronghe.case.v1 import case_pb2
 from ronghe.catalog.v1.catalog_pb2 import COLLABORATION_KIND_CONSULTATION, FormField, Place
 from ronghe.collaboration.v1 import collaboration_pb2
@@ -24,6 +25,7 @@ from tests.builders import ALLOWANCE, CITIZEN, INTAKE, JIEFANGBEI, ROAD_WORKS, Y
 from tests.unit.collaboration_lives import City, Lives
 
 NAME, MOBILE, ADDRESS, SECRET = "标记甲乙", "19900007731", "标记路七十七号", "MARKED-PERSONAL-"
+OTHER_DISTRICT = "500106"
 SUMMARY, EXTERNAL, DECIDED = "标记摘要", "MARKED-EXTERNAL-NO", "标记决定理由"
 APPLICANT = {NAME, CITIZEN, MOBILE, ADDRESS}
 OPINION = re.compile("标记意见<([a-z0-9-]+)>")
@@ -114,6 +116,8 @@ def assert_told_its_tasks_only(city: City, organ_id: str) -> None:
         assert (fact.organ.id if isinstance(record.fact, event.TaskAssigned) else fact.organ_id) == organ_id
     received = text([*(to_event(record) for record in records), *held])
     assert set(OPINION.findall(received)) <= {organ_id}
+    for task in held:
+        assert task.brief.department == task.organ.department or not task.brief.HasField("personal")
     names_applicant = any(task.brief.HasField("personal") for task in held)
     for mark in {MOBILE, ADDRESS, SUMMARY, EXTERNAL, DECIDED} | ({NAME, CITIZEN} if not names_applicant else set()):
         assert mark not in received
@@ -210,3 +214,25 @@ def test_of_the_applicant_a_collaborator_sees_what_its_rule_discloses_with_a_bas
     personal = {value.text for value in desk.case.application.personal.form}
     assert {mark for mark in personal if mark in received} == {value.text for value in brief.personal.form}
     assert [mark for mark in (MOBILE, ADDRESS, SUMMARY, EXTERNAL, desk.case.case_no) if mark in received] == []
+
+
+def test_what_one_department_may_see_of_the_applicant_goes_to_no_other() -> None:
+    """Neither by a suggestion, nor by the officer who finds another one competent."""
+    desk = Desk(ALLOWANCE, JIEFANGBEI)
+    desk.lead(builders.asking(desk.case_id, desk.now, "public-security"))
+    police, other = f"public-security-{YUZHONG}", f"culture-{OTHER_DISTRICT}"
+    (task,) = [task for task in desk.city.tasks() if task.organ.id == police]
+    returned = builders.returning(task.task_id, desk.now, other)
+    desk.city.serving(police).execute(returned, Identity("organ", police))
+    desk.city.settle()
+    assert [task.organ.id for task in desk.city.tasks()] == [police]
+    (known,) = desk.city.collaborations(desk.city.governance).values()
+    ways = {other: known.tasks[0].waiting_at, f"public-security-{OTHER_DISTRICT}": "500000"}
+    for organ_id, center_id in ways.items():
+        route = builders.routing(task.collaboration_id, task.task_id, desk.now, organ_id=organ_id)
+        desk.city.governance.execute(route, Identity("center", center_id))
+        desk.city.settle()
+        brief, received = desk.brief_of(organ_id)
+        asked = organ_id != other
+        assert brief.HasField("personal") == asked
+        assert [mark in received for mark in (NAME, CITIZEN, f"{SECRET}household_register_no.")] == [asked] * 3

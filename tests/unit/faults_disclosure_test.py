@@ -6,7 +6,7 @@ import pytest
 from google.protobuf.message import Message
 
 from faults.checker import disclosure
-from faults.checker.history import Shown
+from faults.checker.history import Delivery, Shown
 from ronghe.case.v1.case_pb2 import Application, Case
 from ronghe.case.v1.case_service_pb2 import (
     GetCaseResponse,
@@ -31,6 +31,7 @@ from ronghe.collaboration.v1.collaboration_service_pb2 import (
 )
 from ronghe.document.v1.document_pb2 import Document
 from ronghe.document.v1.document_service_pb2 import GetDocumentResponse
+from ronghe.event.v1.event_pb2 import Submitted, TaskAssigned
 from ronghe.intake.v1.intake_service_pb2 import GetApplicationResponse, ListApplicationsResponse
 from ronghe.party.v1.party_pb2 import FormValue, Party, PersonalData
 from tests.unit.faults_history import ASKED, CASE, CENTER, COLLABORATION, LEAD, TASK, true_history
@@ -159,3 +160,21 @@ def test_nobody_is_named_in_what_is_written_beside_the_journals(content: str, sh
 def test_nobody_who_looks_is_no_proof() -> None:
     found = [problem.where for problem in disclosure.check(replace(HISTORY, shown=[], whole=True))]
     assert found == ["onlookers"]
+
+
+@pytest.mark.parametrize(("department", "problem"), [("PLANNING", False), ("CULTURE", True)])
+def test_what_a_rule_discloses_of_the_applicant_is_for_the_department_that_it_asks(
+    department: str, *, problem: bool
+) -> None:
+    submitted = HISTORY.submissions[CASE]
+    assigned = next(each for each in HISTORY.own.values() if each.name == "TaskAssigned")
+    application, fact = Submitted.FromString(submitted.body), TaskAssigned.FromString(assigned.body)
+    application.application.item.collaborators[0].discloses.append("applicant.name")
+    fact.organ.department, fact.brief.department, fact.brief.personal.applicant.name = department, "PLANNING", NAME
+    given = replace(assigned, body=fact.SerializeToString())
+    row = HISTORY.journals["intake"].rows[0]
+    rows = [replace(row, event=replace(submitted, body=application.SerializeToString()))]
+    journals = {"intake": replace(HISTORY.journals["intake"], rows=rows)}
+    history = replace(HISTORY, journals=journals, deliveries=[Delivery("department", IS_ASKED, 1, given)])
+    what = "TaskAssigned: shows the applicant's name"
+    assert [each.what for each in disclosure.check(history) if each.what == what] == [what] * problem
