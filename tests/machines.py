@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 from bridge.record import Arrival, Record
 from clients.identity import Identity
 from ronghe.case.v1 import case_pb2
-from servers.kernel.batch import with_causes
+from servers.kernel.batch import MAX_COMMANDED_BYTES, MAX_EVENT_BYTES, check_size, with_causes
 from servers.kernel.stream import Facts, Scope, StreamKey
 
 NAMESPACE = UUID("6f0e1c58-7a0b-4c86-9f0e-2f4f3c8a9d10")
@@ -92,7 +92,7 @@ class Machine:
         finally:
             assert snapshot(live.state) == before, "decide changed the state"
         self.live[key] = live
-        return rules.reply(command, self._append(key, facts, live.last, scope))
+        return rules.reply(command, self._append(key, facts, live.last, scope, MAX_COMMANDED_BYTES))
 
     def pass_time(self) -> None:
         """Every timer that is due has its effect."""
@@ -150,10 +150,14 @@ class Machine:
         assert snapshot(live.state) == before, "react changed the state"
         self._append(key, facts, (record.event_id,), scope)
 
-    def _append(self, key: StreamKey, facts: Facts, causes: tuple[str, ...], scope: Scope) -> list[Record]:
+    def _append(
+        self, key: StreamKey, facts: Facts, causes: tuple[str, ...], scope: Scope, most: int = MAX_EVENT_BYTES
+    ) -> list[Record]:
         records: list[Record] = []
         for given in facts:
             fact, led_to_it = with_causes(given, causes, records)
+            body = fact.SerializeToString()
+            check_size(body, most)
             record = Record(
                 event_id=scope.new_id(),
                 origin=self.origin,
@@ -163,7 +167,7 @@ class Machine:
                 causes=led_to_it,
                 recorded_at=scope.now,
                 type=fact.DESCRIPTOR.full_name,
-                body=fact.SerializeToString(),
+                body=body,
                 fact=fact,
                 position=len(self.journal) + 1,
             )

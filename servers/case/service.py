@@ -100,7 +100,7 @@ async def page_of_cases(
     filters: Sequence[ColumnElement[bool]],
     call: Call,
 ) -> Page[case_pb2.Case]:
-    """A page of the caller's cases, newest first, without personal data, documents and steps."""
+    """A page of the caller's cases, newest first, without personal data, documents, steps and answers."""
     bounds = [*filters, *view.own(call.caller, call.scope)]
 
     async def rows_after(key: str, limit: int) -> Sequence[case_pb2.Case]:
@@ -121,6 +121,9 @@ def _line(case: case_pb2.Case) -> case_pb2.Case:
     redact(case)
     for name in ("documents", "steps", "supplements"):
         case.ClearField(name)
+    for standing in case.collaborations:
+        for task in standing.tasks:
+            task.ClearField("answer")
     return case
 
 

@@ -4,20 +4,22 @@ from collections.abc import Iterable
 
 from ronghe.collaboration.v1.collaboration_pb2 import Ask
 from ronghe.error.v1.reason_pb2 import Reason
-from servers.kernel.batch import MAX_EVENT_BYTES
+from servers.kernel.batch import MAX_COMMANDED_BYTES
 from servers.kernel.stream import Refused
 
 PER_TASK = 1024
 """Bytes that a task has beside what its ask says, at most."""
+MOST = MAX_COMMANDED_BYTES - 8 * 1024
+"""So that an officer can give any of the tasks to an organ: his reason stands beside the brief."""
 
 
 def check_size(asks: Iterable[Ask]) -> None:
     """Raises Refused, TOO_LARGE: the center reacts, and could not refuse."""
     size = sum(_size(ask) for ask in asks)
-    if size > MAX_EVENT_BYTES:
+    if size > MOST:
         raise Refused(
             Reason.REASON_TOO_LARGE,
-            f"the tasks would have {size} bytes, at most {MAX_EVENT_BYTES} are allowed: ask fewer at once, or shorter",
+            f"the tasks would have {size} bytes, at most {MOST} are allowed: ask fewer at once, or shorter",
         )
 
 

@@ -27,6 +27,8 @@ from servers.kernel.subsystem import Subsystem
 from servers.kernel.times import from_micros, to_micros
 
 MAX_EVENT_BYTES = 256 * 1024
+MAX_COMMANDED_BYTES = MAX_EVENT_BYTES - 8 * 1024
+"""Of an event that a command causes: what follows by itself may repeat it with more beside it, and is never refused."""
 NUMBERS_OF_AN_EPOCH = 1_000_000
 
 
@@ -259,12 +261,16 @@ class Batch:
         new_id: Callable[[], str],
         call: SpanContext | None,
         started_at: int,
+        most: int = MAX_EVENT_BYTES,
     ) -> list[Record]:
-        """Journal own facts of a stream, each under a new id, and let every stream they concern react."""
+        """Journal own facts of a stream, each under a new id, and let every stream they concern react.
+
+        Raises Refused, TOO_LARGE, where a fact has more than `most` bytes.
+        """
         records: list[Record] = []
         for given in facts:
             fact, led_to_it = with_causes(given, causes, records)
-            record = self._as_it_was(self._own_record(live, fact, led_to_it, new_id()))
+            record = self._as_it_was(self._own_record(live, fact, led_to_it, new_id(), most))
             records.append(record)
             if self.knows(record):
                 continue
@@ -297,13 +303,9 @@ class Batch:
         self._meet([self.stream(key) for key in keys], record, None, started_at)
         return after
 
-    def _own_record(self, live: LiveStream, fact: Message, causes: tuple[str, ...], event_id: str) -> Record:
+    def _own_record(self, live: LiveStream, fact: Message, causes: tuple[str, ...], event_id: str, most: int) -> Record:
         body = fact.SerializeToString()
-        if len(body) > MAX_EVENT_BYTES:
-            raise Refused(
-                Reason.REASON_TOO_LARGE,
-                f"the event would have {len(body)} bytes, at most {MAX_EVENT_BYTES} are allowed: send less text",
-            )
+        check_size(body, most)
         return Record(
             event_id=event_id,
             origin=self.subsystem.origin,
@@ -493,6 +495,15 @@ def ids_after(cause: str, name: str = "") -> Callable[[], str]:
     """Each call gives the next one of the ids that follow from an event's, or a request's, under a name."""
     numbers = count()
     return lambda: str(uuid5(UUID(cause), f"{name}{next(numbers)}"))
+
+
+def check_size(body: bytes, most: int) -> None:
+    """Raises Refused, TOO_LARGE."""
+    if len(body) > most:
+        raise Refused(
+            Reason.REASON_TOO_LARGE,
+            f"the event would have {len(body)} bytes, at most {most} are allowed: send less text",
+        )
 
 
 def with_causes(

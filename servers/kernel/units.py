@@ -19,7 +19,7 @@ from clients.identity import Identity
 from clients.telemetry import SpanContext
 from ronghe.error.v1.reason_pb2 import Reason
 from servers.kernel import journal, tables
-from servers.kernel.batch import Batch
+from servers.kernel.batch import MAX_COMMANDED_BYTES, Batch
 from servers.kernel.database import write_rows
 from servers.kernel.derived import event_at, first_event
 from servers.kernel.inbox import Acknowledgement
@@ -82,7 +82,9 @@ class Execute:
         live = batch.stream(target)
         facts = self._decide(batch, live, scope)
         ids = (event_at(self.key, place) for place in count())
-        records = batch.append(live, facts, live.last_cause, ids.__next__, self.call, self.started_at)
+        records = batch.append(
+            live, facts, live.last_cause, ids.__next__, self.call, self.started_at, MAX_COMMANDED_BYTES
+        )
         self._remember(batch, digest, records)
         return rules.reply(self.command, records)
 

@@ -15,6 +15,7 @@ from bridge.ports import Undecodable
 from bridge.record import Record
 from clients.identity import Identity
 from clients.telemetry import SpanContext, event_span_id, trace_id
+from ronghe.case.v1 import case_pb2
 from ronghe.department.v1 import department_service_pb2 as department
 from ronghe.error.v1.reason_pb2 import Reason
 from ronghe.event.v1 import event_pb2 as event
@@ -90,6 +91,16 @@ async def test_an_event_over_256_kib_is_refused_before_anything_changes(kernel: 
         await execute(kernel, step(new_case(), "huge"))
     assert refused.value.reason == Reason.REASON_TOO_LARGE
     assert await rows(kernel) == []
+
+
+async def test_a_commands_event_leaves_room_for_what_repeats_it(kernel: Kernel) -> None:
+    """From elsewhere, an event of the same size is taken."""
+    long = case_pb2.Step(name="look", opinion="x" * 250 * 1024)
+    with pytest.raises(Refused) as refused:
+        await execute(kernel, step(new_case(), opinion=long.opinion))
+    assert refused.value.reason == Reason.REASON_TOO_LARGE
+    await absorb(kernel, foreign(new_case(), event.StepRecorded(step=long)))
+    assert await types(kernel) == ["StepRecorded", "SupplementLate"]
 
 
 async def test_a_command_past_its_deadline_is_dropped_undecided(kernel: Kernel) -> None:

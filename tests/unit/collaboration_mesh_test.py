@@ -15,6 +15,7 @@ from ronghe.collaboration.v1 import collaboration_service_pb2 as pb
 from ronghe.collaboration.v1.collaboration_pb2 import (
     COMPLETION_LEAD_DECIDES,
     Answer,
+    CoApproval,
     Collaboration,
     Hop,
     Task,
@@ -23,8 +24,11 @@ from ronghe.error.v1.reason_pb2 import Reason
 from ronghe.event.v1 import event_pb2 as event
 from servers.kernel.batch import MAX_EVENT_BYTES
 from servers.kernel.stream import Refused
+from servers.law.days import to_message
+from servers.rpc.validation import validate
 from tests import builders
 from tests.builders import INTAKE, JIEFANGBEI, LEAD, YUZHONG
+from tests.machines import START
 from tests.unit.collaboration_lives import City, Lives, own
 
 
@@ -230,7 +234,7 @@ def test_whoever_has_a_task_again_has_its_time_again() -> None:
     assert not at_center.tasks[0].overdue
 
 
-@pytest.mark.parametrize("length", [1, 500, 900, 1000, 2000])
+@pytest.mark.parametrize("length", [1, 400, 900, 1000, 2000])
 def test_a_request_that_the_center_could_not_open_is_refused(length: int) -> None:
     scene = Scene(*(f"500103{town}" for town in ("003", "005", "010", "012")), "500106001")
     other = pb.RequestCollaborationRequest.Other(
@@ -248,3 +252,40 @@ def test_a_request_that_the_center_could_not_open_is_refused(length: int) -> Non
         (opened,) = own(scene.city.governance, event.CollaborationOpened)
         assert len(opened.tasks) == 100
         assert opened.ByteSize() <= MAX_EVENT_BYTES
+
+
+LIMIT = MAX_EVENT_BYTES
+
+
+@pytest.mark.parametrize("length", [*range(LIMIT - 1024, LIMIT, 64), *range(LIMIT - 10240, LIMIT - 1024, 512)])
+def test_an_answer_that_is_accepted_can_be_received(length: int) -> None:
+    """The center repeats it with more beside it: a refusal there would set the case aside for good."""
+    scene = Scene(JIEFANGBEI)
+    scene.ask("traffic-police")
+    (task,) = scene.tasks_of("traffic-police-500103")
+    scene.act(task.organ.id, builders.signing(task.task_id, scene.now))
+    command = builders.answering(task, scene.now)
+    command.answer.co_approval.certificate.name = "x" * length
+    try:
+        scene.act(task.organ.id, command)
+    except Refused as refused:
+        assert (refused.reason, length > LIMIT - 9 * 1024) == (Reason.REASON_TOO_LARGE, True)  # noqa: PT017
+    else:
+        scene.city.settle()
+        (received,) = own(scene.city.governance, event.AnswerReceived)
+        assert received.ByteSize() > length
+
+
+@pytest.mark.parametrize(("name", "number", "refused"), [(200, 64, False), (201, 1, True), (1, 65, True)])
+def test_a_certificates_name_and_number_are_bounded(name: int, number: int, *, refused: bool) -> None:
+    command = builders.answering(Task(task_id="01a208bc-0000-7000-8000-000000000000"), START)
+    result = CoApproval(
+        document_number="1", issued_on={"year": 2026, "month": 11, "day": 23}, result=CoApproval.RESULT_GRANTED
+    )
+    result.certificate.name, result.certificate.number = "证" * name, "9" * number
+    command.answer.co_approval.CopyFrom(result)
+    if refused:
+        with pytest.raises(Refused, match="certificate"):
+            validate(command)
+    else:
+        validate(command)

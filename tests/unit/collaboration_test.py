@@ -1,11 +1,16 @@
 """Collaborations through all three machines: asked for, routed through the tiers, answered, relied on."""
 
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
 
 import pytest
 
 from clients.identity import Identity
+from clients.telemetry import SpanContext
+from ronghe.access.v1.access_pb2 import Scope
 from ronghe.case.v1 import case_pb2
+from ronghe.case.v1.case_service_pb2 import ListCasesRequest, ListCasesResponse
 from ronghe.catalog.v1.catalog_pb2 import SILENCE_POLICY_DEEMED_AGREED, SILENCE_POLICY_ESCALATE, Place
 from ronghe.collaboration.v1 import collaboration_service_pb2 as pb
 from ronghe.collaboration.v1.collaboration_pb2 import (
@@ -17,7 +22,12 @@ from ronghe.collaboration.v1.collaboration_pb2 import (
 )
 from ronghe.error.v1.reason_pb2 import Reason
 from ronghe.event.v1 import event_pb2 as event
+from servers.case.service import page_of_cases
+from servers.case.views import CaseView
+from servers.kernel.kernel import Kernel
 from servers.kernel.stream import Refused
+from servers.rpc.call import Call
+from servers.rpc.paging import Pages
 from tests import builders
 from tests.builders import INTAKE, JIEFANGBEI, LEAD
 
@@ -185,6 +195,48 @@ def test_whom_the_law_requires_must_agree_before_it_is_granted() -> None:
     stage.answer(POLICE)
     stage.grant(citations=builders.cite(stage.case))
     assert stage.case.outcome == case_pb2.OUTCOME_GRANTED
+
+
+async def test_a_list_of_cases_says_who_was_asked_without_what_he_answered() -> None:
+    """A page of 500 would be more than 4 MiB, which is what a client with the libraries' defaults takes."""
+    stage = Stage()
+    stage.ask("traffic-police")
+    police = stage.task_of(POLICE)
+    stage.organ(POLICE, builders.signing(police.task_id, stage.now))
+    command = builders.answering(police, stage.now, Answer.OPINION_DISAGREE)
+    command.answer.reasons[:] = ["理由" * 500] * 20
+    stage.organ(POLICE, command)
+    assert stage.case.ByteSize() > 60_000
+    page = await page_of_cases(
+        cast("Kernel", AtOnce()),
+        cast("CaseView", OneCase(stage.case)),
+        Pages(b"a key of sixteen bytes"),
+        ListCasesRequest(page_size=500),
+        [],
+        Call(LEAD, Scope.SCOPE_OWN, "ListCases", 60, SpanContext(1, 2)),
+    )
+    assert [task.organ_id for case in page.rows for one in case.collaborations for task in one.tasks] == [POLICE] * 500
+    assert ListCasesResponse(cases=page.rows).ByteSize() < 4 << 20
+
+
+class AtOnce:
+    """A kernel without a database."""
+
+    async def read(self, query: Callable[[Any], Any]) -> Any:
+        return query(None)
+
+
+@dataclass
+class OneCase:
+    """A view that has one case many times."""
+
+    case: case_pb2.Case
+
+    def own(self, *_: object) -> list[Any]:
+        return []
+
+    def page(self, _connection: object, _bounds: object, _after: object, limit: int) -> list[case_pb2.Case]:
+        return [case_pb2.Case.FromString(self.case.SerializeToString()) for _ in range(limit)]
 
 
 def test_a_disagreement_is_overridden_with_an_explanation_only() -> None:
