@@ -126,15 +126,15 @@ class Catalog:
             found.append(self.division(found[-1].parent))
         return found
 
-    def center(self, center_id: str) -> Center:
-        """Raises Refused: CENTER_NOT_FOUND."""
-        if center_id not in self.centers:
+    def center(self, center_id: str, on: Date | None = None) -> Center:
+        """Where a day is given, one that exists then. Raises Refused: CENTER_NOT_FOUND."""
+        if center_id not in self.centers or not _exists(self.centers[center_id], on):
             raise Refused(Reason.REASON_CENTER_NOT_FOUND, f"there is no center {center_id}: see ListCenters")
         return self.centers[center_id]
 
-    def organ(self, organ_id: str) -> Organ:
-        """Raises Refused: ORGAN_NOT_FOUND."""
-        if organ_id not in self.organs:
+    def organ(self, organ_id: str, on: Date | None = None) -> Organ:
+        """Where a day is given, one that exists then. Raises Refused: ORGAN_NOT_FOUND."""
+        if organ_id not in self.organs or not _exists(self.organs[organ_id], on):
             raise Refused(Reason.REASON_ORGAN_NOT_FOUND, f"there is no organ {organ_id}: see ListOrgans")
         return self.organs[organ_id]
 
@@ -223,11 +223,11 @@ def _refuse(violations: Sequence[FieldViolation]) -> None:
         raise Refused(Reason.REASON_INVALID_FORM, violations[0].description, violations=violations)
 
 
-def _exists(organ: Organ, on: Date | None) -> bool:
-    return on is None or _covers(organ.valid_from, organ, "valid_to", on)
+def _exists(body: Organ | Center, on: Date | None) -> bool:
+    return on is None or _covers(body.valid_from, body, "valid_to", on)
 
 
-def _covers(first: Date, holder: ServiceItem | Organ, last_name: str, on: Date) -> bool:
+def _covers(first: Date, holder: ServiceItem | Organ | Center, last_name: str, on: Date) -> bool:
     """Whether a day lies between two dates of a message; no date, no bound."""
     last: Date = getattr(holder, last_name)
     if first.year and _day(on) < _day(first):

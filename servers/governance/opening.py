@@ -22,7 +22,7 @@ from servers.law.days import legal_day, to_date
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One organ to be asked, with its places; no organ where no rule finds one."""
+    """One organ to be asked, with its places; no organ where no rule finds one, or the one named is no more."""
 
     ask: Ask
     organ: Organ | None
@@ -74,7 +74,7 @@ def resolve(
 def _targets(asked: Collaboration, ask: Ask, now: datetime, catalog: Catalog) -> Iterator[Target]:
     """Each distinct organ once, with its places."""
     if ask.organ_id in catalog.organs:
-        yield Target(ask, catalog.organs[ask.organ_id], ask.places)
+        yield Target(ask, _named(ask.organ_id, now, catalog), ask.places)
         return
     found: dict[str, tuple[Organ, list[Place]]] = {}
     for place in ask.places:
@@ -85,6 +85,13 @@ def _targets(asked: Collaboration, ask: Ask, now: datetime, catalog: Catalog) ->
             found.setdefault(organ.id, (organ, []))[1].append(place)
     for organ, places in found.values():
         yield Target(ask, organ, places)
+
+
+def _named(organ_id: str, now: datetime, catalog: Catalog) -> Organ | None:
+    try:
+        return catalog.organ(organ_id, legal_day(now))
+    except Refused:
+        return None
 
 
 def _event_no(asked: Collaboration, scope: Scope) -> str:
@@ -137,5 +144,11 @@ def _way(
     way = Way(asked, task, f"organ/{asked.lead.id}", centers, Cause(Hop.REASON_REQUESTED, now))
     if target.organ:
         return way.to_organ(router, target.organ)
+    return way.to_officer(router, _why_held(target))
+
+
+def _why_held(target: Target) -> str:
+    if target.ask.organ_id:
+        return f"{target.ask.organ_id} does not exist any more"
     tier = Tier.Name(target.ask.tier).removeprefix("TIER_")
-    return way.to_officer(router, f"no rule finds one {target.ask.department} at the {tier} tier for {target.division}")
+    return f"no rule finds one {target.ask.department} at the {tier} tier for {target.division}"

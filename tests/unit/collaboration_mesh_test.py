@@ -279,9 +279,7 @@ def test_an_answer_that_is_accepted_can_be_received(length: int) -> None:
 @pytest.mark.parametrize(("name", "number", "refused"), [(200, 64, False), (201, 1, True), (1, 65, True)])
 def test_a_certificates_name_and_number_are_bounded(name: int, number: int, *, refused: bool) -> None:
     command = builders.answering(Task(task_id="01a208bc-0000-7000-8000-000000000000"), START)
-    result = CoApproval(
-        document_number="1", issued_on={"year": 2026, "month": 11, "day": 23}, result=CoApproval.RESULT_GRANTED
-    )
+    result = CoApproval(document_number="1", issued_on=to_message(START.date()), result=CoApproval.RESULT_GRANTED)
     result.certificate.name, result.certificate.number = "证" * name, "9" * number
     command.answer.co_approval.CopyFrom(result)
     if refused:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, timedelta
 from typing import Any, cast
 
 import pytest
@@ -395,6 +396,65 @@ def test_an_officer_hands_a_task_to_another_center_and_that_one_routes_it() -> N
     )
     stage.answer("traffic-police-500000")
     assert stage.agreed().state == Collaboration.STATE_CONCLUDED
+
+
+GONE = "500105"
+"""A district that ended on 2026-01-24, with its center and its organs."""
+
+
+def test_an_officer_gives_a_task_neither_to_an_organ_nor_to_a_center_that_is_no_more() -> None:
+    stage = Stage()
+    (task,) = stage.ask("traffic-police").tasks
+    for to, reason in (
+        ({"organ_id": f"fire-{GONE}"}, Reason.REASON_ORGAN_NOT_FOUND),
+        ({"center_id": GONE}, Reason.REASON_CENTER_NOT_FOUND),
+    ):
+        command = builders.routing(task.collaboration_id, task.task_id, stage.now, **to)
+        assert refused(stage.center, "500103", command) == reason
+    assert stage.agreed().tasks[0].organ.id == POLICE
+
+
+def test_a_lead_that_names_an_organ_which_is_no_more_by_the_opening_leaves_it_to_an_officer() -> None:
+    stage = Stage()
+    other = pb.RequestCollaborationRequest.Other(
+        organ_id="planning-500000", kind=1, question="是否符合规划", reply_days=2
+    )
+    asking = builders.asking(stage.case_id, stage.now, others=[other])
+    stage.mesh.department.execute(asking, LEAD)
+    request = stage.mesh.department.journal[-1].fact
+    assert isinstance(request, event.CollaborationRequested)
+    request.collaboration.asks[0].organ_id = f"planning-{GONE}"
+    stage.mesh.settle()
+    (task,) = stage.at_the_center.tasks
+    assert (task.state, task.waiting_at) == (Task.STATE_WAITING_FOR_OFFICER, "500103")
+    assert f"planning-{GONE}" in task.waiting_because
+
+
+@pytest.mark.parametrize(("seconds_before", "is_refused"), [(119, False), (121, True), (24 * 3600, True)])
+def test_an_officer_routes_no_task_before_it_was_where_it_is(seconds_before: int, *, is_refused: bool) -> None:
+    """The time to sign for it would be past at once, and its hops would stand in another order than in time."""
+    stage = Stage()
+    asked = stage.now
+    stage.mesh.clock.now += timedelta(days=3)
+    # The request is told late: only the hops are of today.
+    stage.lead(builders.asking(stage.case_id, asked, "traffic-police"))
+    (task,) = stage.at_the_center.tasks
+    at = task.assigned_at.ToDatetime(UTC) - timedelta(seconds=seconds_before)
+    command = builders.routing(task.collaboration_id, task.task_id, at, organ_id="traffic-police-500106")
+    if is_refused:
+        assert refused(stage.center, "500103", command) == Reason.REASON_OCCURRED_AT_OUT_OF_RANGE
+    else:
+        stage.center("500103", command)
+
+
+def test_what_an_officer_did_is_not_overtaken_in_time_by_the_next_one() -> None:
+    stage = Stage()
+    (task,) = stage.ask("traffic-police").tasks
+    done = stage.now
+    route = builders.routing(task.collaboration_id, task.task_id, done, organ_id="traffic-police-500106")
+    stage.center("500103", route)
+    back = builders.routing(task.collaboration_id, task.task_id, done - timedelta(seconds=1), organ_id=POLICE)
+    assert refused(stage.center, "500000", back) == Reason.REASON_OCCURRED_AT_OUT_OF_RANGE
 
 
 def test_a_recall_takes_the_open_tasks_back_and_tells_their_organs() -> None:
