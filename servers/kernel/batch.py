@@ -29,7 +29,11 @@ from servers.kernel.times import from_micros, to_micros
 MAX_EVENT_BYTES = 256 * 1024
 MAX_COMMANDED_BYTES = MAX_EVENT_BYTES - 8 * 1024
 """Of an event that a command causes: what follows by itself may repeat it with more beside it, and is never refused."""
-NUMBERS_OF_AN_EPOCH = 1_000_000
+# Each epoch counts in a range of its own: what an earlier one gave out after its last backup is known to nobody. The
+# case number's ten digits have room for a hundred of them, so a range comes again after a hundred restores; a counter
+# of a day is another one by then.
+NUMBERS_OF_AN_EPOCH = 100_000_000
+RANGES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,12 +227,16 @@ class Batch:
         return Scope(now=self.now, new_id=ids_after(cause, f"{key}/"), next_number=self.next_number)
 
     def next_number(self, name: str) -> int:
-        """Count on, in this transaction."""
+        """Count on within this epoch's range, in this transaction. Raises Refused where it is used up."""
+        before = (self.epoch - 1) % RANGES * NUMBERS_OF_AN_EPOCH
+        last = before + NUMBERS_OF_AN_EPOCH - 1
         value = self.counters.get(name)
         if value is None:
-            # Numbers of an earlier epoch may have been given out and forgotten.
-            first = (self.epoch - 1) * NUMBERS_OF_AN_EPOCH
-            value = max(first, next((given for _, given in self._found(self.statements.counters, [name])), 0))
+            value = next((given for _, given in self._found(self.statements.counters, [name])), before)
+        if not before <= value <= last:
+            value = before  # it was given in another epoch
+        if value == last:
+            raise Refused(Reason.REASON_OVERLOADED, f"all numbers of {name} were given out")
         self.counters[name] = value + 1
         return value + 1
 

@@ -29,6 +29,7 @@ from tests.kernel.drive import ORGAN, absorb, execute, foreign, new_case, rows, 
 from tests.kernel.toy import Counter, Shadow, toy
 
 STRANGER = Identity("organ", "somebody")
+NUMBERS = tables.counter
 
 
 @pytest.fixture
@@ -246,11 +247,47 @@ async def test_an_epoch_is_never_used_twice_and_its_numbers_are_new(
     async with start() as kernel:
         await execute(kernel, step(case, "numbered"))
         await execute(kernel, step(case, "numbered"))
-        steps = [
-            record.fact.step.opinion for record in await on_the_topic(kernel) if record.stream.startswith("counter")
-        ]
-        assert steps == ["1", "6000001", "6000002"]
+        assert await numbers(kernel) == [1, 600_000_001, 600_000_002]
         assert [row.epoch for row in await rows(kernel, tables.journal_head)] == [7]
+
+
+async def numbers(kernel: Kernel) -> list[int]:
+    """Those that were given out, in order."""
+    records = [record for record in await on_the_topic(kernel) if record.stream.startswith("counter")]
+    return [int(record.fact.step.opinion) for record in records]
+
+
+@pytest.mark.parametrize("given", [1_200_000, 99_999_998], ids=["over a million", "nearly all"])
+async def test_numbers_given_out_after_the_backup_do_not_come_again_however_many_they_were(
+    start: Start, database_url: str, spans: Spans, given: int
+) -> None:
+    case = new_case()
+    async with start() as kernel:
+        await kernel.write(lambda connection: connection.execute(NUMBERS.insert().values(name="numbers", value=given)))
+    await put_back(database_url, spans)
+    async with start() as kernel:
+        await execute(kernel, step(case, "numbered"))
+        assert await numbers(kernel) == [100_000_001]
+
+
+async def test_an_epoch_gives_out_no_number_of_the_next_one(start: Start) -> None:
+    async with start() as kernel:
+        all_but_one = NUMBERS.insert().values(name="numbers", value=99_999_998)
+        await kernel.write(lambda connection: connection.execute(all_but_one))
+        await execute(kernel, step(new_case(), "numbered"))
+        with pytest.raises(Refused, match="all numbers of numbers were given out"):
+            await execute(kernel, step(new_case(), "numbered"))
+        assert await numbers(kernel) == [99_999_999]
+
+
+async def test_numbers_keep_to_ten_digits_whatever_the_epoch(start: Start, database_url: str, spans: Spans) -> None:
+    await put_back(database_url, spans, after=99)
+    async with start() as kernel:
+        await execute(kernel, step(new_case(), "numbered"))
+    await put_back(database_url, spans, after=199)
+    async with start() as kernel:
+        await execute(kernel, step(new_case(), "numbered"))
+        assert await numbers(kernel) == [9_900_000_001, 9_900_000_002]
 
 
 async def test_a_process_ends_when_its_database_is_put_back_under_it(
