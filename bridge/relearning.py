@@ -7,18 +7,20 @@ are taken in, each case's in the order in which they were taken in the first tim
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import structlog
 
 from bridge.cloudevents import decode, is_meant_for, source_of, type_of
 from bridge.kafka import Admin, Incoming, KafkaAccess, KafkaUnavailable, everything
-from bridge.ports import Arrived, Undecodable
+from bridge.ports import Arrived, StoreUnavailable, Undecodable
 from bridge.record import Arrival, Record
 from bridge.settings import BridgeSettings
 from clients.backoff import Backoff
+
+T = TypeVar("T")
 
 log = structlog.get_logger()
 
@@ -27,17 +29,21 @@ class Student(Protocol):
     """The journal that has been restored."""
 
     async def lacking(self, records: Sequence[Record]) -> Sequence[Record]:
-        """Those that it does not have."""
+        """Those that it does not have. Raises StoreUnavailable."""
 
     async def relearn(self, items: Sequence[Arrived | Undecodable], originals: Mapping[str, Record]) -> None:
-        """Take the items in; durable on return. `originals`: its own events on the topic, by id."""
+        """Take the items in; durable on return. `originals`: its own events on the topic, by id.
+
+        Raises StoreUnavailable: what was under way may be durable.
+        """
 
 
 @dataclass(slots=True)
 class Relearned:
     """What was learned again."""
 
-    own: int = 0
+    own: Collection[str] = ()
+    """Ids of its own events."""
     foreign: int = 0
 
 
@@ -93,8 +99,8 @@ class Lesson:
     """By event type: foreign events that it takes in."""
 
     async def learn(self) -> Relearned:
-        """Read everything; a broker that does not answer is waited for. Once more does no harm."""
-        backoff = Backoff(self.settings.retry_first_seconds, self.settings.retry_longest_seconds)
+        """Read everything. A broker or a database that does not answer is waited for; once more does no harm."""
+        backoff = self._backoff()
         while True:
             try:
                 return await self._read()
@@ -107,19 +113,27 @@ class Lesson:
         topic_id = await asyncio.to_thread(Admin(self.access).topic_id, self.settings.topic)
         originals: dict[str, Record] = {}
         async for items in self._messages(topic_id, lambda message: source_of(message.headers) == self.origin):
-            lacking = await self.student.lacking([item.record for item in items if isinstance(item, Arrived)])
-            for record in lacking:
+            for record in await self._lacking(items):
                 if record.arrival is Arrival.KAFKA or record.event_id not in originals:
                     originals[record.event_id] = record
-        learned.own = len(originals)
+        learned.own = originals.keys()
         order = Order(originals.values())
         async for found in self._messages(topic_id, self._concerns):
             items = [item for item in found if not self._comes_again(item, originals)]
-            lacking = await self.student.lacking([item.record for item in items if isinstance(item, Arrived)])
-            learned.foreign += sum(record.origin != self.origin for record in lacking)
-            await self.student.relearn([each for item in items for each in order.then(item)], originals)
-        await self.student.relearn(order.rest(), originals)
+            learned.foreign += sum(record.origin != self.origin for record in await self._lacking(items))
+            await self._relearn([each for item in items for each in order.then(item)], originals)
+        await self._relearn(order.rest(), originals)
         return learned
+
+    async def _lacking(self, items: Sequence[Arrived | Undecodable]) -> Sequence[Record]:
+        records = [item.record for item in items if isinstance(item, Arrived)]
+        return await waited_out(lambda: self.student.lacking(records), self._backoff())
+
+    async def _relearn(self, items: Sequence[Arrived | Undecodable], originals: Mapping[str, Record]) -> None:
+        await waited_out(lambda: self.student.relearn(items, originals), self._backoff())
+
+    def _backoff(self) -> Backoff:
+        return Backoff(self.settings.retry_first_seconds, self.settings.retry_longest_seconds)
 
     def _concerns(self, message: Incoming) -> bool:
         return source_of(message.headers) == self.origin or self.wanted(type_of(message.headers))
@@ -148,6 +162,16 @@ class Lesson:
             return False
         original = originals.get(item.record.event_id)
         return original is None or original.arrival is Arrival.KAFKA
+
+
+async def waited_out(ask: Callable[[], Awaitable[T]], backoff: Backoff) -> T:
+    """The database's answer, whenever it comes: what was read of the topic until then need not be read again."""
+    while True:
+        try:
+            return await ask()
+        except StoreUnavailable as error:
+            log.warning("relearning.waiting", error=str(error))
+            await backoff.wait()
 
 
 def _next(reading: Iterator[Sequence[Incoming]]) -> Sequence[Incoming] | None:

@@ -6,11 +6,15 @@ from datetime import datetime
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, select, update
 
 from bridge.ports import Cursor
-from bridge.relearning import Lesson
+from bridge.relearning import Lesson, waited_out
+from clients.backoff import Backoff
 from servers.kernel import tables
+from servers.kernel.background import in_background
+from servers.kernel.derived import request_of
+from servers.kernel.epochs import while_epoch_lasts
 from servers.kernel.kernel import Kernel
 from servers.kernel.units import MoveCursors
 
@@ -35,17 +39,21 @@ def begin_epoch(connection: Connection, at: datetime, *, after: int = 0) -> int:
 
 
 async def relearn_if_restored(kernel: Kernel, lesson: Callable[[Kernel], Lesson]) -> None:
-    """Before anybody is served."""
-    if not await kernel.read(lambda connection: _stored(connection, RESTORED)):
-        return
+    """Before anybody is served. A database that does not answer is waited for; one that is put back again is not."""
+    async with in_background(while_epoch_lasts(kernel)):
+        if await waited_out(lambda: kernel.read(lambda connection: _stored(connection, RESTORED)), Backoff()):
+            await _relearn(kernel, lesson(kernel))
+
+
+async def _relearn(kernel: Kernel, lesson: Lesson) -> None:
     log.info("restored.relearning", epoch=kernel.epoch)
-    learned = await lesson(kernel).learn()
-    requests = await kernel.read(lambda connection: _requests(connection, kernel.epoch))
-    done = {"epoch": kernel.epoch, "own": learned.own, "foreign": learned.foreign, "requests": requests}
-    await kernel.write(
-        lambda connection: MoveCursors([Cursor(RELEARNED, done), Cursor(RESTORED, {})]).store(
-            connection, kernel.writer.statements
-        )
+    learned = await lesson.learn()
+    # A request stands under the id of the first event that it led to.
+    requests = sum(request_of(event_id) == event_id for event_id in learned.own)
+    done = {"epoch": kernel.epoch, "own": len(learned.own), "foreign": learned.foreign, "requests": requests}
+    moved = MoveCursors([Cursor(RELEARNED, done), Cursor(RESTORED, {})])
+    await waited_out(
+        lambda: kernel.write(lambda connection: moved.store(connection, kernel.writer.statements)), Backoff()
     )
     kernel.writer.originals = {}
     log.info("restored.relearned", **done)
@@ -54,13 +62,6 @@ async def relearn_if_restored(kernel: Kernel, lesson: Callable[[Kernel], Lesson]
 def relearned(connection: Connection) -> dict[str, Any]:
     """What was learned again at the last restore: epoch, own, foreign, requests; empty where there was none."""
     return _stored(connection, RELEARNED)
-
-
-def _requests(connection: Connection, epoch: int) -> int:
-    """How many requests are known again since this epoch began: those of its rows whose bodies are not known."""
-    request, journal = tables.request, tables.journal
-    again = select(func.count()).select_from(request).join(journal, journal.c.event_id == request.c.key)
-    return connection.scalar(again.where(request.c.digest == b"", journal.c.epoch == epoch)) or 0
 
 
 def _stored(connection: Connection, name: str) -> dict[str, Any]:

@@ -1,27 +1,32 @@
 """A database that was put back from a backup: what it learns again, and what the new epoch changes."""
 
 import asyncio
-from collections.abc import Sequence
+import re
+import sqlite3
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
+from sqlalchemy import event as engine_event
 from sqlalchemy import text
+from sqlalchemy.pool import QueuePool
 
 from bridge.ports import Arrived, StoreUnavailable
 from bridge.record import Arrival, Record
-from bridge.relearning import Order
+from bridge.relearning import Lesson, Order, Relearned, waited_out
+from clients.backoff import Backoff
 from clients.identity import Identity
 from ronghe.event.v1 import event_pb2 as event
 from servers.kernel import background, journal, tables
 from servers.kernel.database import Database
 from servers.kernel.inbox import Acknowledgement
 from servers.kernel.kernel import Kernel, running
-from servers.kernel.restored import begin_epoch
+from servers.kernel.restored import begin_epoch, relearn_if_restored, relearned
 from servers.kernel.stream import Refused
 from tests import postgres
 from tests.kernel.conftest import Spans, Start
@@ -330,3 +335,85 @@ async def test_who_asks_before_it_serves_is_called_before_its_timers(database_ur
     async with running(database_url, toy(), spans, prepare=prepare) as kernel:
         assert seen == [0]
         assert len(await rows(kernel)) == 2
+
+
+class TopicLesson:
+    """Learns what is on a topic that is a list."""
+
+    def __init__(self, kernel: Kernel, topic: Sequence[Record]) -> None:
+        self._kernel = kernel
+        self._topic = topic
+
+    async def learn(self) -> Relearned:
+        lacking = await self._kernel.lacking(self._topic)
+        await waited_out(lambda: relearn(self._kernel, self._topic), Backoff())
+        own = [record.event_id for record in lacking if record.origin == self._kernel.subsystem.origin]
+        return Relearned(own, len(lacking) - len(own))
+
+
+async def restored(kernel: Kernel, topic: Sequence[Record]) -> Mapping[str, Any]:
+    """Let it learn before it serves; gives what it wrote down about that."""
+    await relearn_if_restored(kernel, lambda kernel: cast("Lesson", TopicLesson(kernel, topic)))
+    return await kernel.read(relearned)
+
+
+async def test_what_was_learned_again_is_counted(start: Start, backup_url: str, spans: Spans) -> None:
+    case = new_case()
+    async with start() as lost:
+        for name in ("one", "thrice"):
+            await execute(lost, step(case, name))
+        await absorb(lost, foreign(case))
+        topic = await on_the_topic(lost)
+    own = len(topic) - 1
+    await put_back(backup_url, spans)
+    async with running(backup_url, toy(), spans) as kernel:
+        done = {"epoch": 2, "own": own, "foreign": 1, "requests": 2}
+        assert await restored(kernel, topic) == done
+        assert await restored(kernel, topic) == done  # it was not restored again
+
+
+async def test_learning_again_asks_nothing_that_takes_longer_the_longer_the_journal_is(
+    tmp_path: Path, spans: Spans
+) -> None:
+    """Else it would not end in time on a large one, and the process would begin anew without end."""
+    file, asked = tmp_path / "kernel.db", set[str]()
+    async with running(f"sqlite:///{file}", toy(), spans) as kernel:
+        await live_a_while(kernel)
+        topic = await on_the_topic(kernel)
+    await put_back(f"sqlite:///{file}", spans)
+
+    def listen(connection: Any, _: object) -> None:
+        connection.set_trace_callback(asked.add)
+
+    engine_event.listen(QueuePool, "connect", listen)
+    try:
+        async with running(f"sqlite:///{file}", toy(), spans) as kernel:
+            asked.clear()
+            await restored(kernel, topic)
+            looked = {each for each in asked if re.match("SELECT|INSERT|UPDATE|DELETE", each)}
+    finally:
+        engine_event.remove(QueuePool, "connect", listen)
+    with closing(sqlite3.connect(file)) as connection:
+        plans = {each: connection.execute(f"EXPLAIN QUERY PLAN {each}").fetchall() for each in looked}
+    assert any("journal" in str(plan) for plan in plans.values())
+    assert [each for each, plan in plans.items() if re.search(r"SCAN (journal|request)\b", str(plan))] == []
+
+
+async def test_a_process_ends_when_its_database_is_put_back_while_it_learns(
+    start: Start, database_url: str, spans: Spans, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would wait for what does not come: the new epoch takes nothing from it."""
+    ended = asyncio.Event()
+    monkeypatch.setattr(background.os, "kill", lambda pid, number: ended.set())
+
+    async def prepare(kernel: Kernel) -> None:
+        with closing(Database(database_url)) as database, database.writer.begin() as connection:
+            begin_epoch(connection, datetime.now(UTC))
+        learning = asyncio.create_task(restored(kernel, [foreign(new_case())]))
+        await asyncio.wait_for(ended.wait(), 10)
+        learning.cancel()
+        await asyncio.gather(learning, return_exceptions=True)
+
+    await put_back(database_url, spans)
+    async with start(prepare=prepare):
+        assert ended.is_set()

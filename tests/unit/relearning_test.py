@@ -1,12 +1,20 @@
-"""The order in which a restored subsystem takes in again what is on the topic."""
+"""What a restored subsystem takes in again of the topic, in which order, and what it waits for."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
 from uuid import UUID, uuid5
 
-from bridge.ports import Arrived, Undecodable
+import pytest
+
+from bridge import relearning
+from bridge.cloudevents import headers_of
+from bridge.kafka import Incoming, KafkaAccess
+from bridge.ports import Arrived, StoreUnavailable, Undecodable
 from bridge.record import Record
-from bridge.relearning import Order
+from bridge.relearning import Lesson, Order
+from bridge.settings import BridgeSettings
 
 ROOT = UUID(int=1)
 
@@ -14,8 +22,8 @@ ROOT = UUID(int=1)
 def record(name: str, *causes: str, case: str = "a") -> Record:
     """Own where its name begins with "own"."""
     origin = "here-01" if name.startswith("own") else "there-01"
-    ids = tuple(uuid5(ROOT, cause) for cause in causes)
-    return Record(uuid5(ROOT, name), origin, case, f"s/{name}", 1, ids, datetime.now(UTC), "t", b"", None)
+    ids = tuple(str(uuid5(ROOT, cause)) for cause in causes)
+    return Record(str(uuid5(ROOT, name)), origin, case, f"s/{name}", 1, ids, datetime.now(UTC), "t", b"", None)
 
 
 def taken_in(records: Sequence[Record], own: Sequence[Record] | None = None) -> list[str]:
@@ -55,3 +63,46 @@ def test_nothing_waits_for_ever_where_the_topic_has_forgotten_an_own_event() -> 
 def test_what_cannot_be_read_does_not_wait() -> None:
     broken = Undecodable("topic", "a", (), b"", "broken")
     assert Order([record("own-1")]).then(broken) == [broken]
+
+
+class Weary:
+    """A journal whose database answers every other time only, but does what it was told."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.learned: list[str] = []
+
+    def _tire(self) -> None:
+        self.asked += 1
+        if self.asked % 2:
+            raise StoreUnavailable("the database does not answer in time")
+
+    async def lacking(self, records: Sequence[Record]) -> Sequence[Record]:
+        self._tire()
+        return records
+
+    async def relearn(self, items: Sequence[Arrived | Undecodable], originals: Mapping[str, Record]) -> None:
+        self.learned += [item.record.stream for item in items if isinstance(item, Arrived)]
+        self._tire()
+
+
+async def test_a_database_that_does_not_answer_is_waited_for_and_the_topic_is_not_read_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    case = str(uuid5(ROOT, "case"))
+    records = [record(name, case=case) for name in ("own-1", "own-2")]
+    read: list[Any] = []
+
+    def everything(*_: object) -> Iterator[Sequence[Incoming]]:
+        read.append(records)
+        for offset, each in enumerate(records):
+            yield [Incoming(0, offset, case.encode(), each.body, headers_of(each))]
+
+    monkeypatch.setattr(relearning, "everything", everything)
+    monkeypatch.setattr(relearning, "Admin", lambda access: SimpleNamespace(topic_id=lambda topic: "id"))
+    settings = BridgeSettings(retry_first_seconds=0.001, retry_longest_seconds=0.001)
+    student = Weary()
+    learned = await Lesson(student, KafkaAccess("nowhere"), settings, "here-01", lambda name: True).learn()
+    assert set(learned.own) == {each.event_id for each in records}
+    assert len(read) == 2  # once for its own events, once for all
+    assert list(dict.fromkeys(student.learned)) == ["s/own-1", "s/own-2"]
