@@ -31,10 +31,13 @@ class Student(Protocol):
     async def lacking(self, records: Sequence[Record]) -> Sequence[Record]:
         """Those that it does not have. Raises StoreUnavailable."""
 
-    async def relearn(self, items: Sequence[Arrived | Undecodable], originals: Mapping[str, Record]) -> None:
+    async def relearn(
+        self, items: Sequence[Arrived | Undecodable], originals: Mapping[str, Record], left_behind: set[str]
+    ) -> None:
         """Take the items in; durable on return. `originals`: its own events on the topic, by id.
 
-        Raises StoreUnavailable: what was under way may be durable.
+        `left_behind`: cases of which something others said could not be taken in: what follows waits for it, and both
+        come again by other ways. It grows. Raises StoreUnavailable: what was under way may be durable.
         """
 
 
@@ -60,7 +63,7 @@ class Order:
     """All that are to come."""
     _coming: set[str] = field(default_factory=set)
     _of_case: Counter[str] = field(default_factory=Counter)
-    _waiting: dict[str, list[Arrived]] = field(default_factory=lambda: defaultdict(list))
+    _waiting: dict[str, list[Arrived | Undecodable]] = field(default_factory=lambda: defaultdict(list))
 
     def __post_init__(self) -> None:
         self._coming = {record.event_id for record in self.own}
@@ -68,23 +71,29 @@ class Order:
 
     def then(self, item: Arrived | Undecodable) -> Sequence[Arrived | Undecodable]:
         """What may be taken in now that the topic has this."""
-        if isinstance(item, Undecodable) or not self._of_case[item.record.case_id]:
+        case_id = item.case_id if isinstance(item, Undecodable) else item.record.case_id
+        if not self._of_case[case_id]:
             return [item]
-        record, waiting = item.record, self._waiting[item.record.case_id]
-        if record.event_id not in self._coming:
+        waiting = self._waiting[case_id]
+        if isinstance(item, Undecodable) or item.record.event_id not in self._coming:
             waiting.append(item)
             return []
+        record = item.record
         self._coming.remove(record.event_id)
-        self._of_case[record.case_id] -= 1
-        named = [place for place, each in enumerate(waiting, 1) if each.record.event_id in record.causes]
+        self._of_case[case_id] -= 1
+        named = [place for place, each in enumerate(waiting, 1) if _id(each) in record.causes]
         before = waiting[: max(named, default=0)]
         del waiting[: len(before)]
-        after = self._waiting.pop(record.case_id) if not self._of_case[record.case_id] else []
+        after = self._waiting.pop(case_id) if not self._of_case[case_id] else []
         return [*before, item, *after]
 
-    def rest(self) -> Sequence[Arrived]:
+    def rest(self) -> Sequence[Arrived | Undecodable]:
         """What waits still, where the topic has fewer own events than it had."""
         return [item for waiting in self._waiting.values() for item in waiting]
+
+
+def _id(item: Arrived | Undecodable) -> str:
+    return item.record.event_id if isinstance(item, Arrived) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,20 +126,24 @@ class Lesson:
                 if record.arrival is Arrival.KAFKA or record.event_id not in originals:
                     originals[record.event_id] = record
         learned.own = originals.keys()
-        order = Order(originals.values())
+        order, left_behind = Order(originals.values()), set[str]()
         async for found in self._messages(topic_id, self._concerns):
-            items = [item for item in found if not self._comes_again(item, originals)]
+            items = [item for item in found if not self._is_passed_over(item, originals, topic_id)]
             learned.foreign += sum(record.origin != self.origin for record in await self._lacking(items))
-            await self._relearn([each for item in items for each in order.then(item)], originals)
-        await self._relearn(order.rest(), originals)
+            await self._relearn([each for item in items for each in order.then(item)], originals, left_behind)
+        await self._relearn(order.rest(), originals, left_behind)
+        if left_behind:
+            log.warning("relearning.left_behind", cases=len(left_behind))
         return learned
 
     async def _lacking(self, items: Sequence[Arrived | Undecodable]) -> Sequence[Record]:
         records = [item.record for item in items if isinstance(item, Arrived)]
         return await waited_out(lambda: self.student.lacking(records), self._backoff())
 
-    async def _relearn(self, items: Sequence[Arrived | Undecodable], originals: Mapping[str, Record]) -> None:
-        await waited_out(lambda: self.student.relearn(items, originals), self._backoff())
+    async def _relearn(
+        self, items: Sequence[Arrived | Undecodable], originals: Mapping[str, Record], left_behind: set[str]
+    ) -> None:
+        await waited_out(lambda: self.student.relearn(items, originals, left_behind), self._backoff())
 
     def _backoff(self) -> Backoff:
         return Backoff(self.settings.retry_first_seconds, self.settings.retry_longest_seconds)
@@ -156,9 +169,14 @@ class Lesson:
             return item
         return Arrived(item.record._replace(arrival=Arrival.OWN), source)
 
-    def _comes_again(self, item: Arrived | Undecodable, originals: Mapping[str, Record]) -> bool:
-        """Whether it was meant for another topic, and there is, or will be, one that is meant for this."""
-        if isinstance(item, Undecodable) or item.record.arrival is Arrival.KAFKA:
+    def _is_passed_over(self, item: Arrived | Undecodable, originals: Mapping[str, Record], topic_id: str) -> bool:
+        """Whether it was meant for another topic, and there is, or will be, one that is meant for this.
+
+        What cannot be read is passed over where the consumer passes over it.
+        """
+        if isinstance(item, Undecodable):
+            return source_of(item.headers) == self.origin or not is_meant_for(topic_id, item.headers)
+        if item.record.arrival is Arrival.KAFKA:
             return False
         original = originals.get(item.record.event_id)
         return original is None or original.arrival is Arrival.KAFKA

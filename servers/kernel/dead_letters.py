@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, Row, func, select
 
 from bridge.ports import Arrived, Undecodable
 from clients.redaction import redacted
@@ -16,9 +16,9 @@ from servers.kernel import tables
 from servers.kernel.batch import Batch
 from servers.kernel.database import DATABASE_ERRORS
 from servers.kernel.late import JOURNAL, meet
-from servers.kernel.parking import Impossible, from_row, problem_of, raise_objection
+from servers.kernel.parking import Impossible, from_row, problem_of, raise_objection, settle, waiting_of
 from servers.kernel.stream import Refused
-from servers.kernel.times import to_micros, to_timestamp
+from servers.kernel.times import to_timestamp
 
 letters = tables.dead_letter
 SIZE = func.length(letters.c.body).label("size")
@@ -128,8 +128,7 @@ def _of_its_case(connection: Connection, row: Row[Any]) -> Sequence[int]:
     """All that waits of its case, in order; one that names no case stands alone."""
     if not row.case_id:
         return [row.id]
-    statement = select(letters.c.id).where(letters.c.case_id == row.case_id, letters.c.settled_at.is_(None))
-    return connection.scalars(statement.order_by(letters.c.id)).all()
+    return [each.id for each in waiting_of(connection, row.case_id)]
 
 
 # --- redriving and discarding ---
@@ -140,7 +139,7 @@ def redrive(batch: Batch, request: pb.RedriveDeadLetterRequest) -> pb.RedriveDea
     row = _waiting(batch.connection, request.dead_letter_id)
     ids = _of_its_case(batch.connection, row)
     taken_in = sum(_again(batch, find(batch.connection, each)) for each in ids)
-    _settle(batch, ids, discarded=False)
+    settle(batch, ids, discarded=False)
     batch.parked_cases.discard(row.case_id)
     return pb.RedriveDeadLetterResponse(case_id=row.case_id, dead_letter_ids=ids, taken_in=taken_in)
 
@@ -149,15 +148,10 @@ def discard(batch: Batch, request: pb.DiscardDeadLetterRequest) -> pb.DiscardDea
     """Give one up; what waits behind it goes on waiting, unless there is nothing."""
     row = _waiting(batch.connection, request.dead_letter_id)
     waiting = [each for each in _of_its_case(batch.connection, row) if each != row.id]
-    _settle(batch, [row.id], discarded=True)
+    settle(batch, [row.id], discarded=True)
     if not waiting:
         batch.parked_cases.discard(row.case_id)
     return pb.DiscardDeadLetterResponse(case_id=row.case_id, waiting=waiting)
-
-
-def _settle(batch: Batch, ids: Sequence[int], *, discarded: bool) -> None:
-    values = {"settled_at": to_micros(batch.now), "discarded": discarded}
-    batch.connection.execute(update(letters).where(letters.c.id.in_(ids)).values(**values))
 
 
 def _again(batch: Batch, row: Row[Any]) -> bool:

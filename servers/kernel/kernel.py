@@ -132,10 +132,15 @@ class Kernel:
         units: list[Unit] = [Absorb(item) for item in items]
         await self._submit([*units, MoveCursors(list(cursors))])
 
-    async def relearn(self, items: Sequence[Arrived | Undecodable], originals: Mapping[str, Record]) -> None:
-        """Take in what the topic has after a restore, own records too; `originals`: all of those, by id."""
+    async def relearn(
+        self, items: Sequence[Arrived | Undecodable], originals: Mapping[str, Record], left_behind: set[str]
+    ) -> None:
+        """Take in what the topic has after a restore, own records too; `originals`: all of those, by id.
+
+        `left_behind`: cases of which something was not taken in; it grows.
+        """
         self.writer.originals = originals
-        await self._submit([Relearn(item) for item in items])
+        await self._submit([Relearn(item, left_behind=left_behind) for item in items])
 
     async def write(self, change: Callable[[Connection], T], deadline: float | None = None) -> T:
         """Another change in a transaction of the writer; it must find out whether it can before it writes.

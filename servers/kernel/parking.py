@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Row
+from sqlalchemy import Connection, Row, select, update
 
 from bridge.cloudevents import decode, headers_of
 from bridge.ports import Arrived, Undecodable
 from bridge.record import Arrival, Record
+from servers.kernel import tables
 from servers.kernel.batch import MAX_EVENT_BYTES, Batch
 from servers.kernel.stream import Refused, StreamKey
+from servers.kernel.times import to_micros
 
 
 class Impossible(Exception):
@@ -42,6 +44,24 @@ def raise_objection(batch: Batch, record: Record, keys: Sequence[StreamKey]) -> 
     problem = objection(batch, record, keys)
     if problem:
         raise Impossible(problem)
+
+
+# --- what waits ---
+
+
+def waiting_of(connection: Connection, case_id: str) -> Sequence[Row[Any]]:
+    """What waits of a case, in order: id, event id, origin, digest."""
+    columns = tables.dead_letter.c
+    statement = select(columns.id, columns.event_id, columns.origin, columns.digest)
+    waits = (columns.case_id == case_id) & columns.settled_at.is_(None)
+    return connection.execute(statement.where(waits).order_by(columns.id)).all()
+
+
+def settle(batch: Batch, ids: Sequence[int], *, discarded: bool) -> None:
+    """Of these nothing waits any more."""
+    letters = tables.dead_letter
+    values = {"settled_at": to_micros(batch.now), "discarded": discarded}
+    batch.connection.execute(update(letters).where(letters.c.id.in_(ids)).values(**values))
 
 
 # --- a record as a row, and back ---

@@ -24,7 +24,7 @@ from servers.kernel.database import write_rows
 from servers.kernel.derived import event_at, first_event
 from servers.kernel.inbox import Acknowledgement
 from servers.kernel.live import LiveStream
-from servers.kernel.parking import objection, problem_of, to_row
+from servers.kernel.parking import objection, problem_of, settle, to_row, waiting_of
 from servers.kernel.statements import Statements
 from servers.kernel.stream import Facts, Refused, Scope, StreamKey
 from servers.kernel.times import from_micros, to_micros
@@ -237,8 +237,11 @@ class Expire:
 class Relearn(Absorb):
     """One record from the topic after a restore: this deployment's own word as well.
 
-    What cannot be taken in is left to the consumer, which comes by it again.
+    What cannot be taken in is left to the consumer, which comes by it again, and so is what follows of its case.
     """
+
+    left_behind: set[str] = field(kw_only=True)
+    """Those cases."""
 
     def expects(self, batch: Batch) -> Iterable[StreamKey]:
         """The streams it concerns, beginning with its own one where this deployment said it."""
@@ -254,15 +257,46 @@ class Relearn(Absorb):
         return self._expected
 
     def apply(self, batch: Batch) -> None:
-        """Take it in, unless it is known."""
+        """Take it in, unless it is known, or must be left behind."""
         record, keys = self.record, self._expected
-        if record is None or batch.knows(record) or (record.fact is not None and not keys):
+        if isinstance(self.item, Undecodable):
+            self.left_behind.add(self.item.case_id)
+        elif record is None or batch.knows(record) or (record.fact is not None and not keys):
             return
-        if record.origin == batch.subsystem.origin:
+        elif record.origin == batch.subsystem.origin:
             batch.remember_request(record.event_id)
-        elif objection(batch, record, keys):
+            batch.take_in(record, keys, self.started_at)
+        else:
+            self._hear(batch, record)
+
+    def fail(self, batch: Batch, error: Exception) -> None:
+        """Own words stop their case here; the consumer passes over them."""
+        record = self.record
+        if record is None or record.origin == batch.subsystem.origin:
+            super().fail(batch, error)
+        else:
+            self.left_behind.add(record.case_id)
+
+    def _hear(self, batch: Batch, record: Record) -> None:
+        """Of a case in which something waits that comes next, and what came in the first time as own words tell."""
+        waiting = waiting_of(batch.connection, record.case_id) if record.case_id in batch.parked_cases else ()
+        here = record.event_id, record.origin, hashlib.sha256(record.body).digest()
+        is_here = [row.id for row in waiting if (row.event_id, row.origin, row.digest) == here]
+        if not is_here and batch.was_set_aside(record):
+            return  # it was given up
+        is_next = record.case_id not in self.left_behind and is_here == [row.id for row in waiting[:1]]
+        if not (is_next or _is_told(batch, record)) or objection(batch, record, self._expected):
+            self.left_behind.add(record.case_id)
             return
-        batch.take_in(record, keys, self.started_at)
+        batch.take_in(record, self._expected, self.started_at)
+        if is_here:
+            settle(batch, is_here, discarded=False)
+
+
+def _is_told(batch: Batch, record: Record) -> bool:
+    """Whether own words on the topic name it as a cause: it was taken in the first time."""
+    own = batch.originals.values()
+    return any(record.event_id in each.causes for each in own if each.case_id == record.case_id)
 
 
 @dataclass(eq=False)

@@ -27,7 +27,9 @@ class Pupil:
     async def lacking(self, records: Sequence[Record]) -> Sequence[Record]:
         return records
 
-    async def relearn(self, items: Sequence[Arrived | Undecodable], originals: Mapping[str, Record]) -> None:
+    async def relearn(
+        self, items: Sequence[Arrived | Undecodable], originals: Mapping[str, Record], left_behind: set[str]
+    ) -> None:
         self.learned += [item.record for item in items if isinstance(item, Arrived)]
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,12 +11,13 @@ from typing import Any, cast
 from uuid import uuid4
 
 import pytest
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from sqlalchemy import event as engine_event
 from sqlalchemy import text
 from sqlalchemy.pool import QueuePool
 
-from bridge.ports import Arrived, StoreUnavailable
+from bridge.ports import Arrived, StoreUnavailable, Undecodable
 from bridge.record import Arrival, Record
 from bridge.relearning import Lesson, Order, Relearned, waited_out
 from clients.backoff import Backoff
@@ -27,11 +28,12 @@ from servers.kernel.database import Database
 from servers.kernel.inbox import Acknowledgement
 from servers.kernel.kernel import Kernel, running
 from servers.kernel.restored import begin_epoch, relearn_if_restored, relearned
-from servers.kernel.stream import Refused
+from servers.kernel.stream import Refused, Scope
+from servers.kernel.subsystem import Subsystem
 from tests import postgres
 from tests.kernel.conftest import Spans, Start
 from tests.kernel.drive import ORGAN, absorb, execute, foreign, new_case, rows, step, types
-from tests.kernel.toy import Counter, Shadow, toy
+from tests.kernel.toy import MIGRATIONS, Counter, Shadow, toy
 
 STRANGER = Identity("organ", "somebody")
 NUMBERS = tables.counter
@@ -43,6 +45,19 @@ def backup_url(database_url: str, tmp_path: Path, request: pytest.FixtureRequest
     if database_url.startswith("sqlite"):
         return f"sqlite:///{tmp_path / 'backup.db'}"
     return postgres.new_database(request.getfixturevalue("postgres_url"), f"b{uuid4().hex}")
+
+
+class MendedCounter(Counter):
+    """Of a version that can take in what was poison to the one before."""
+
+    def react(self, state: Any, record: Record, scope: Scope) -> Sequence[Message]:
+        if isinstance(record.fact, event.WithdrawalRequested):
+            return [event.Withdrawn(occurred_at=record.fact.occurred_at)]
+        return super().react(state, record, scope)
+
+
+def mended() -> Subsystem:
+    return Subsystem("department-09", [MendedCounter(), Shadow()], MIGRATIONS)
 
 
 async def put_back(url: str, spans: Spans, after: int = 0) -> None:
@@ -63,12 +78,12 @@ async def on_the_topic(kernel: Kernel) -> list[Record]:
     return await kernel.read(query)
 
 
-async def relearn(kernel: Kernel, records: Sequence[Record]) -> None:
+async def relearn(kernel: Kernel, records: Sequence[Record], left_behind: set[str] | None = None) -> None:
     own = {record.event_id: record for record in records if record.origin == kernel.subsystem.origin}
     order = Order(own.values())
-    items = [each for record in records for each in order.then(Arrived(record, "kafka/t/id/0/0"))]
+    items = [each for record in records for each in order.then(Arrived(record, f"kafka/t/{record.event_id}"))]
     assert order.rest() == []
-    await kernel.relearn(items, own)
+    await kernel.relearn(items, own, set() if left_behind is None else left_behind)
 
 
 def words(found: Sequence[Any]) -> list[Any]:
@@ -228,6 +243,100 @@ async def test_a_lie_on_the_topic_is_left_to_the_consumer(start: Start, database
         await relearn(kernel, [foreign(new_case(), origin="liar-01"), foreign(new_case())])
         assert {row.origin for row in await rows(kernel)} == {"intake-01", "department-09"}
         assert await rows(kernel, tables.dead_letter) == []
+
+
+async def set_aside(kernel: Kernel) -> list[tuple[str, int | None]]:
+    """Whose it is and when it was settled, in order."""
+    return [(row.origin, row.settled_at) for row in await rows(kernel, tables.dead_letter)]
+
+
+async def together(kernel: Kernel, records: Sequence[Record]) -> None:
+    await relearn(kernel, records)
+
+
+async def one_by_one(kernel: Kernel, records: Sequence[Record]) -> None:
+    left_behind = set[str]()
+    for record in records:
+        await relearn(kernel, [record], left_behind)
+
+
+Learn = Callable[[Kernel, Sequence[Record]], Awaitable[None]]
+
+
+@pytest.mark.parametrize("learn", [together, one_by_one])
+@pytest.mark.parametrize("before", [True, False], ids=["set aside before the backup", "and after it"])
+async def test_no_record_is_learned_past_one_of_its_case_that_was_set_aside(
+    start: Start, database_url: str, spans: Spans, before: bool, learn: Learn
+) -> None:
+    case, other = new_case(), foreign(new_case())
+    topic = [foreign(case, origin="liar-01"), foreign(case), other]
+    async with start() as kernel:
+        if before:
+            await absorb(kernel, topic[0])
+            assert await set_aside(kernel) == [("liar-01", None)]
+    await put_back(database_url, spans)
+    async with start() as kernel:
+        await learn(kernel, topic)
+        assert {row.case_id for row in await rows(kernel)} == {other.case_id}
+        await absorb(kernel, *topic, offset=10)
+        assert {row.case_id for row in await rows(kernel)} == {other.case_id}
+        assert await set_aside(kernel) == [("liar-01", None), ("intake-01", None)]
+
+
+async def test_no_record_is_learned_past_one_of_its_case_that_cannot_be_read_or_fails(
+    start: Start, database_url: str, spans: Spans
+) -> None:
+    torn, sick = new_case(), new_case()
+    broken = Undecodable("kafka/t/id/0/1", torn, {"ce_source": b"intake-01"}, b"?", "broken")
+    poison = foreign(sick, event.WithdrawalRequested(occurred_at=Timestamp(seconds=9), reason="poison"))
+    behind = [Arrived(foreign(case), f"kafka/t/{case}") for case in (torn, sick)]
+    await put_back(database_url, spans)
+    async with start() as kernel:
+        items = [broken, Arrived(poison, "kafka/t/id/0/2"), *behind]
+        left_behind = set[str]()
+        await kernel.relearn(items, {}, left_behind)
+        assert (await rows(kernel), await rows(kernel, tables.dead_letter)) == ([], [])
+        assert left_behind == {torn, sick}
+
+
+async def test_what_own_words_name_is_learned_though_an_earlier_record_is_set_aside(
+    start: Start, backup_url: str, spans: Spans
+) -> None:
+    """The earlier one was given up after the backup."""
+    case = new_case()
+    lie, step_after = foreign(case, origin="liar-01"), foreign(case)
+    async with start() as lost:
+        await absorb(lost, step_after)
+        await execute(lost, step(case))
+        before, topic = words(await rows(lost)), await on_the_topic(lost)
+    await put_back(backup_url, spans)
+    async with running(backup_url, toy(), spans) as kernel:
+        await relearn(kernel, [lie, *topic])
+        assert words(await rows(kernel)) == before
+        await absorb(kernel, lie, step_after, offset=10)
+        assert await set_aside(kernel) == [("liar-01", None)]
+
+
+async def test_what_waited_in_the_backup_is_learned_in_its_turn_where_it_can_be_taken_in(
+    start: Start, database_url: str, spans: Spans
+) -> None:
+    case = new_case()
+    poison = event.WithdrawalRequested(occurred_at=Timestamp(seconds=9), reason="poison")
+    waits, behind = foreign(case, poison), foreign(case)
+    async with start() as kernel:
+        await absorb(kernel, waits, behind)
+        assert await set_aside(kernel) == [("intake-01", None), ("intake-01", None)]
+    await put_back(database_url, spans)
+    async with start(mended()) as kernel:
+        await relearn(kernel, [behind])  # the first one is not on the topic yet
+        assert await rows(kernel) == []
+        await relearn(kernel, [waits, behind, foreign(case)])
+        assert await types(kernel) == [
+            "WithdrawalRequested", "Withdrawn", "StepRecorded", "SupplementLate", "StepRecorded", "SupplementLate",
+        ]  # fmt: skip
+        assert [settled for _, settled in await set_aside(kernel) if settled is None] == []
+        await absorb(kernel, foreign(case), offset=10)
+        assert len(await rows(kernel)) == 8
 
 
 async def test_a_timer_is_set_again(start: Start, backup_url: str, spans: Spans) -> None:

@@ -60,9 +60,14 @@ def test_nothing_waits_for_ever_where_the_topic_has_forgotten_an_own_event() -> 
     assert taken_in([record("one"), record("own-1")], own=[record("own-1"), gone]) == ["own-1", "one"]
 
 
-def test_what_cannot_be_read_does_not_wait() -> None:
-    broken = Undecodable("topic", "a", (), b"", "broken")
-    assert Order([record("own-1")]).then(broken) == [broken]
+def test_what_cannot_be_read_keeps_its_place_in_its_case() -> None:
+    broken, of_no_case = (Undecodable("topic", case, {}, b"", "broken") for case in ("a", ""))
+    order = Order([record("own-1")])
+    assert order.then(of_no_case) == [of_no_case]
+    assert order.then(broken) == []
+    last = Arrived(record("own-1"), "topic")
+    assert order.then(last) == [last, broken]
+    assert order.then(broken) == [broken]
 
 
 class Weary:
@@ -81,7 +86,9 @@ class Weary:
         self._tire()
         return records
 
-    async def relearn(self, items: Sequence[Arrived | Undecodable], originals: Mapping[str, Record]) -> None:
+    async def relearn(
+        self, items: Sequence[Arrived | Undecodable], originals: Mapping[str, Record], left_behind: set[str]
+    ) -> None:
         self.learned += [item.record.stream for item in items if isinstance(item, Arrived)]
         self._tire()
 
