@@ -40,6 +40,18 @@ DATABASE_ERRORS = (DBAPIError, sqlite3.Error, psycopg.Error)
 UNANSWERED = (sqlite3.OperationalError, sqlite3.InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)
 # A stopped replica's append lock is freed after this long, so that the others go on.
 IDLE_IN_TRANSACTION_MS = 10_000
+# One that was stopped among statements that it sends in a row is not idle to the server, which waits for the rest of
+# them, or to be rid of an answer, and for that has no limit. It is ended by whoever has waited for its lock in vain.
+END_STOPPED = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND usename = current_user
+        AND state = 'active' AND wait_event_type = 'Client'
+        AND state_change < now() - %s * interval '1 millisecond'
+        AND pid IN (
+            SELECT pid FROM pg_locks
+            WHERE relation = to_regclass('journal_head') AND granted AND mode <> 'AccessShareLock'
+        )
+"""
 # A server that no longer answers is given up after about this long, rather than after the system's minutes or hours.
 SILENCE_SECONDS = 10
 KEEPALIVE = {
@@ -111,6 +123,9 @@ class Database:
             event.listen(self.writer, "connect", lambda connection, _: _keep_pages(connection, WRITER_CACHE))
             event.listen(self.reader, "begin", _begin)
             event.listen(self.reader, "connect", lambda connection, _: _keep_pages(connection, READER_CACHE))
+        else:
+            # The writer connects anew after it has waited in vain.
+            event.listen(self.writer, "connect", _end_stopped)
 
     @property
     def is_gone(self) -> bool:
@@ -137,7 +152,12 @@ class Database:
             engine.dialect.statement_compiler = _WithHints
             event.listen(engine, "connect", _set_up_sqlite)
             return engine
-        options = f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS} -c statement_timeout=30000"
+        limits = {
+            "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_MS,
+            "lock_timeout": IDLE_IN_TRANSACTION_MS,
+            "statement_timeout": 30_000,
+        }
+        options = " ".join(f"-c {name}={limit}" for name, limit in limits.items())
         return create_engine(
             self.url.set(drivername="postgresql+psycopg"),
             pool_size=pool_size,
@@ -267,6 +287,11 @@ def _set_up_sqlite(connection: Any, _record: object) -> None:
 
 def _keep_pages(connection: Any, kibibytes: int) -> None:
     connection.execute(f"PRAGMA cache_size=-{kibibytes}")
+
+
+def _end_stopped(connection: "psycopg.Connection[Any]", _record: object) -> None:
+    connection.execute(END_STOPPED, [IDLE_IN_TRANSACTION_MS])
+    connection.commit()
 
 
 def _begin_immediate(connection: Connection) -> None:

@@ -23,6 +23,8 @@ def migrate(database: Database, subsystem: Subsystem) -> None:
     config.set_main_option("version_locations", f"{HERE / 'versions'}\n{subsystem.migrations}")
     with database.writer.begin() as connection:
         if not database.is_sqlite:
+            # Another replica's migration takes its time.
+            connection.execute(text("SET LOCAL lock_timeout = 0"))
             connection.execute(text(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})"))
         config.attributes["connection"] = connection
         command.upgrade(config, "heads")

@@ -2,19 +2,26 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Set
+from contextlib import closing, suppress
 from uuid import uuid4
 
+import psycopg
 import pytest
+from google.protobuf.message import Message
+from psycopg.pq import ExecStatus
+from psycopg.pq.abc import PGconn
+from sqlalchemy import make_url
 
+from bridge.ports import StoreUnavailable
 from ronghe.operations.v1 import operations_service_pb2 as pb
-from servers.kernel import leases
+from servers.kernel import database, leases
 from servers.kernel.background import in_background
 from servers.kernel.bridges import Bridges
 from servers.kernel.kernel import Kernel
 from servers.kernel.leases import Lease
 from tests import postgres
 from tests.kernel.conftest import Start
-from tests.kernel.drive import execute, new_case, step
+from tests.kernel.drive import execute, new_case, rows, step
 
 PATIENCE = 60.0
 
@@ -99,6 +106,50 @@ async def test_a_replica_hears_again_after_its_connection_was_cut(
     await two_heralds(one, cut)
     await execute(one, step(new_case()))
     await until(lambda: other.signals.position == one.signals.position > 0)
+
+
+MUCH = b"SELECT repeat('x', 100000000) FROM (SELECT 1 FROM journal_head) AS head"
+
+
+def stops_while_it_sends(replica: PGconn) -> None:
+    """More of its statements were to come."""
+    replica.enter_pipeline_mode()
+    replica.send_query_params(b"UPDATE journal_head SET position = position", None)
+    replica.send_flush_request()
+    replica.flush()
+
+
+def stops_while_it_is_answered(replica: PGconn) -> None:
+    """It takes nothing of a long answer."""
+    replica.send_query(MUCH)
+
+
+@pytest.mark.parametrize("stops", [stops_while_it_sends, stops_while_it_is_answered])
+async def test_a_replica_that_stops_amid_its_statements_does_not_keep_the_append_lock(
+    start: Start, database_url: str, monkeypatch: pytest.MonkeyPatch, stops: Callable[[PGconn], None]
+) -> None:
+    monkeypatch.setattr(database, "IDLE_IN_TRANSACTION_MS", 1_000)
+    url = make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
+    async with start() as kernel:
+        with closing(psycopg.connect(url)) as stopped, closing(psycopg.connect(url)) as reading:
+            # Who only reads the head, as a backup does, is left alone.
+            reading.pgconn.send_query(MUCH)
+            stopped.execute("SELECT * FROM journal_head FOR UPDATE").fetchall()
+            stops(stopped.pgconn)
+            await patiently(kernel, step(new_case()))
+            answer = await asyncio.to_thread(reading.pgconn.get_result)
+            assert answer is not None
+            assert answer.status == ExecStatus.TUPLES_OK
+        assert len(await rows(kernel)) == 2
+
+
+async def patiently(kernel: Kernel, command: Message) -> None:
+    """As a caller who repeats it."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            with suppress(StoreUnavailable):
+                await execute(kernel, command)
+                return
 
 
 async def test_one_replica_works_and_another_goes_on_when_it_leaves(pair: tuple[Kernel, Kernel]) -> None:
