@@ -1,8 +1,11 @@
 """Several kernels on one PostgreSQL database: what one does the others learn at once, and some work one does alone."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Set
-from contextlib import closing, suppress
+import os
+import resource
+from collections.abc import AsyncIterator, Callable, Iterator, Set
+from contextlib import ExitStack, closing, suppress
+from pathlib import Path
 from uuid import uuid4
 
 import psycopg
@@ -14,9 +17,10 @@ from sqlalchemy import make_url
 
 from bridge.ports import StoreUnavailable
 from ronghe.operations.v1 import operations_service_pb2 as pb
-from servers.kernel import database, leases
+from servers.kernel import database, herald, leases
 from servers.kernel.background import in_background
 from servers.kernel.bridges import Bridges
+from servers.kernel.herald import Herald
 from servers.kernel.kernel import Kernel
 from servers.kernel.leases import Lease
 from tests import postgres
@@ -24,6 +28,7 @@ from tests.kernel.conftest import Start
 from tests.kernel.drive import execute, new_case, rows, step
 
 PATIENCE = 60.0
+MANY = 1_100
 
 
 @pytest.fixture
@@ -91,6 +96,45 @@ async def test_a_commit_wakes_whoever_waits_at_another_replica(
             await waiting
             await grown.wait()
     assert other.signals.position == one.signals.position > 0
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """What is opened from now on has numbers that `select` cannot take."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(before[0], MANY * 2), before[1]))
+    with ExitStack() as files:
+        while files.enter_context(Path(os.devnull).open()).fileno() < MANY:
+            pass
+        yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.usefixtures("many_files")
+async def test_a_replica_hears_however_many_files_are_open(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("servers.kernel.signals.LOOK_SECONDS", 600.0)
+    async with start() as one, start() as other:
+        await two_heralds(one)
+        await execute(one, step(new_case()))
+        await until(lambda: other.signals.position == one.signals.position > 0)
+
+
+async def test_a_herald_that_fails_says_so_and_goes_on(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(herald, "PAUSE_SECONDS", 0.01)
+    heard: list[int] = []
+
+    def hear(position: int) -> None:
+        heard.append(position)
+        if len(heard) == 1:
+            raise ZeroDivisionError
+
+    listening = Herald(make_url(postgres_url), hear, {})
+    listening.start()
+    await until(lambda: heard == [0, 0])
+    await asyncio.to_thread(listening.stop)
+    assert "herald.failed" in capsys.readouterr().out
 
 
 async def test_a_replica_hears_again_after_its_connection_was_cut(
