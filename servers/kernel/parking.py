@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, select, update
 
@@ -49,12 +49,21 @@ def raise_objection(batch: Batch, record: Record, keys: Sequence[StreamKey]) -> 
 # --- what waits ---
 
 
-def waiting_of(connection: Connection, case_id: str) -> Sequence[Row[Any]]:
-    """What waits of a case, in order: id, event id, origin, digest."""
+class Waiting(NamedTuple):
+    """A record that was set aside, and was neither redriven nor given up."""
+
+    id: int
+    event_id: str
+    origin: str
+    digest: bytes
+
+
+def waiting_of(connection: Connection, case_id: str) -> Sequence[Waiting]:
+    """What waits of a case, in order."""
     columns = tables.dead_letter.c
     statement = select(columns.id, columns.event_id, columns.origin, columns.digest)
     waits = (columns.case_id == case_id) & columns.settled_at.is_(None)
-    return connection.execute(statement.where(waits).order_by(columns.id)).all()
+    return [Waiting(*row) for row in connection.execute(statement.where(waits).order_by(columns.id))]
 
 
 def settle(batch: Batch, ids: Sequence[int], *, discarded: bool) -> None:
