@@ -46,7 +46,7 @@ class Keeper:
     child: Child
     longest_pause: float = LONGEST_PAUSE
     on_restart: Callable[[], None] | None = None
-    """Called when the child runs again, with another pid."""
+    """Called when the child runs again, with another pid; an OSError of its own is logged and costs nothing else."""
     process: asyncio.subprocess.Process | None = None
     restarts: int = 0
     _stopping: bool = False
@@ -117,20 +117,27 @@ class Keeper:
                 self._pause = FIRST_PAUSE
             log.warning("supervisor.restarts", child=self.child.name, status=status, seconds=self._pause)
             await self._rest()
-            await self._until_it_may_start()
+            self.process = await self._started_again()
             self.restarts += 1
-            self.process = await self._spawn()
-            if self.on_restart:
-                self.on_restart()
+            self._report()
 
-    async def _until_it_may_start(self) -> None:
+    async def _started_again(self) -> asyncio.subprocess.Process:
         """What keeps it from that may pass: the others run, and it is tried again."""
         while True:
             try:
-                return await asyncio.to_thread(self.child.may_start)
-            except (MeshError, OSError) as error:
+                await asyncio.to_thread(self.child.may_start)
+                return await self._spawn()
+            except Exception as error:  # whatever it is: nobody else would start it
                 log.warning("supervisor.holds_back", child=self.child.name, problem=str(error), seconds=self._pause)
             await self._rest()
+
+    def _report(self) -> None:
+        """That it runs again; it is kept running also where that cannot be written."""
+        try:
+            if self.on_restart:
+                self.on_restart()
+        except OSError as error:
+            log.warning("supervisor.unreported", child=self.child.name, problem=str(error))
 
     async def _rest(self) -> None:
         await asyncio.sleep(self._pause)

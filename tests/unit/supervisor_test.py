@@ -1,4 +1,5 @@
 import asyncio
+import errno
 import os
 import signal
 import subprocess
@@ -6,6 +7,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -128,6 +130,47 @@ async def test_a_child_that_must_not_be_started_now_is_held_back_until_it_may(ke
         ("the file is missing", 1.0),
         ("the file is missing", 2.0),
     ]
+    assert is_alive(keeper.pid)
+
+
+async def test_a_child_whose_restart_cannot_be_reported_is_kept_running_all_the_same(keep: Keep) -> None:
+    """On a full disk nobody can write where it runs now."""
+
+    def on_restart() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    keeper = keep(SLEEPS)
+    keeper.on_restart = on_restart
+    with capture_logs() as logs:
+        await keeper.start()
+        for restarts in (1, 2):
+            os.kill(keeper.pid, signal.SIGKILL)
+            await until(lambda: keeper.restarts == restarts and keeper.pid)  # noqa: B023 - it is waited for here
+    assert [line["child"] for line in logs if line["event"] == "supervisor.unreported"] == ["toy", "toy"]
+
+
+@pytest.mark.parametrize(
+    "failure", [OSError(errno.EAGAIN, "Resource temporarily unavailable"), RuntimeError("can't start new thread")]
+)
+async def test_a_child_that_cannot_be_started_now_is_started_later(
+    keep: Keep, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    """The machine has no process, no memory or no thread left for a moment."""
+    keeper = keep(SLEEPS)
+    await keeper.start()
+    make, failures = asyncio.create_subprocess_exec, iter([failure, failure])
+
+    async def failing(*command: str, **options: Any) -> asyncio.subprocess.Process:
+        for each in failures:
+            raise each
+        return await make(*command, **options)
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", failing)
+    with capture_logs() as logs:
+        os.kill(keeper.pid, signal.SIGKILL)
+        await until(lambda: keeper.restarts == 1 and keeper.pid)
+    held = [line["problem"] for line in logs if line["event"] == "supervisor.holds_back"]
+    assert held == [str(failure), str(failure)]
     assert is_alive(keeper.pid)
 
 
