@@ -5,10 +5,10 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from confluent_kafka import (
@@ -32,6 +32,10 @@ from confluent_kafka.cimpl import NewTopic
 
 from bridge.cloudevents import id_of
 from bridge.settings import BridgeSettings
+from clients.credentials import Credentials, CredentialsError
+from clients.identity import Identity
+
+Client = TypeVar("Client")
 
 log = structlog.get_logger()
 
@@ -55,22 +59,30 @@ class Undelivered(KafkaUnavailable):
         self.places = places
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class KafkaAccess:
-    """Where the brokers are, and the certificate to reach them with; no certificate means no TLS."""
+    """Where the brokers are, and the certificate to reach them with; no certificate means no TLS.
+
+    A certificate is `<pki>/<kind>/<id>.pem`, with its key beside it and its authority in `<pki>/ca.pem`. It and its key
+    are kept as they were read, until others will do that have taken their place: a renewal may be cut short.
+    """
 
     servers: str
     ca: Path | None = None
     certificate: Path | None = None
-    key: Path | None = None
+    _read: Credentials | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def issued(self) -> int:
-        """When the certificate's file was written, nanoseconds: a client that has read it keeps what it has read."""
-        return self.certificate.stat().st_mtime_ns if self.certificate is not None else 0
+        """Of the certificate that connections are made with now: when its file was written, nanoseconds.
+
+        A client that has been given one keeps it. Raises KafkaUnavailable while there is none that will do.
+        """
+        credentials = self._credentials()
+        return credentials.stamp if credentials is not None else 0
 
     def config(self) -> dict[str, Any]:
-        """The client library's settings."""
+        """The client library's settings. Raises KafkaUnavailable while there is no certificate that will do."""
         config: dict[str, Any] = {
             "bootstrap.servers": self.servers,
             "logger": _Quiet(),
@@ -78,16 +90,38 @@ class KafkaAccess:
             # A broker that comes back is found soon; the library would wait for 10 s at last.
             "reconnect.backoff.max.ms": 1_000,
         }
-        if self.ca is not None:
+        credentials = self._credentials()
+        if credentials is not None:
             config |= {
                 "security.protocol": "ssl",
                 "ssl.ca.location": str(self.ca),
-                "ssl.certificate.location": str(self.certificate),
-                "ssl.key.location": str(self.key),
+                "ssl.certificate.pem": credentials.certificate.decode(),
+                "ssl.key.pem": credentials.key.decode(),
                 # Brokers are found by address; their certificates are for this machine or cluster.
                 "ssl.endpoint.identification.algorithm": "none",
             }
         return config
+
+    def _credentials(self) -> Credentials | None:
+        if self.certificate is None:
+            return None
+        if self._read is not None:
+            self._read = self._read.renewed() or self._read
+            return self._read
+        kind = self.certificate.parent
+        try:
+            self._read = Credentials.load(kind.parent, Identity(kind.name, self.certificate.stem))
+        except CredentialsError as error:
+            raise KafkaUnavailable(str(error)) from error
+        return self._read
+
+
+def _made(kind: Callable[[dict[str, Any]], Client], config: dict[str, Any]) -> Client:
+    """One of the library's clients. Raises KafkaUnavailable where it will not have these settings."""
+    try:
+        return kind(config)
+    except KafkaException as error:
+        raise _unavailable(error) from error
 
 
 class _Quiet:
@@ -107,7 +141,10 @@ class Delivered:
 
 
 class Publisher:
-    """One idempotent producer with its own poll thread."""
+    """One idempotent producer with its own poll thread.
+
+    Raises KafkaUnavailable where it cannot be made, as without a certificate that will do.
+    """
 
     def __init__(self, access: KafkaAccess, settings: BridgeSettings) -> None:
         config = access.config() | {
@@ -127,7 +164,7 @@ class Publisher:
         self._topic = settings.topic
         self._poll_seconds = settings.poll_seconds
         self._acknowledge_seconds = settings.acknowledge_seconds
-        self._producer = Producer(config)
+        self._producer = _made(Producer, config)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="kafka-producer", daemon=True)
         self._thread.start()
@@ -250,6 +287,8 @@ class Subscriber:
     `start_at` gives the offsets to begin these partitions with; what it does not name begins at the beginning.
     `revoked` names partitions that others have now. `instance`, where it is not empty, names this process among those
     of its group: when it is killed and started again, it has its partitions back at once.
+
+    Raises KafkaUnavailable where it cannot be made, as without a certificate that will do.
     """
 
     def __init__(
@@ -269,7 +308,8 @@ class Subscriber:
         self._highs: dict[int, int] = {}
         self.lost = False
         """Set when no broker was reachable: what was known about the topic must be looked at again."""
-        self._consumer = Consumer(
+        self._consumer = _made(
+            Consumer,
             access.config()
             | ({"group.instance.id": instance} if instance else {})
             | {
@@ -290,7 +330,7 @@ class Subscriber:
                 # A process that was killed stays a member for so long, and nobody gets its partitions.
                 "session.timeout.ms": 6_000,
                 "heartbeat.interval.ms": 2_000,
-            }
+            },
         )
         self._consumer.subscribe([settings.topic], on_assign=self._assign, on_revoke=self._revoke)
 
@@ -374,7 +414,7 @@ def everything(access: KafkaAccess, settings: BridgeSettings) -> Iterator[Sequen
     Raises KafkaUnavailable.
     """
     config = {"group.id": "ronghe-relearning", "enable.auto.commit": False, "enable.partition.eof": True}
-    consumer = Consumer(access.config() | config)
+    consumer = _made(Consumer, access.config() | config)
     try:
         numbers = consumer.list_topics(settings.topic, ADMIN_SECONDS).topics[settings.topic].partitions
         ends = {number: _ends(consumer, settings.topic, number)[1] for number in numbers}
@@ -410,12 +450,9 @@ class Admin:
     """What is asked of the brokers beside messages. Blocking: call it on a thread."""
 
     def __init__(self, access: KafkaAccess) -> None:
-        """Raises KafkaUnavailable where the certificate or its key cannot be read."""
+        """Raises KafkaUnavailable where there is no certificate that will do."""
         self._access = access
-        try:
-            self._client = AdminClient(access.config())
-        except KafkaException as error:
-            raise _unavailable(error) from error
+        self._client = _made(AdminClient, access.config())
 
     def wait_ready(self, seconds: float) -> None:
         """Return when a broker answers; raises KafkaUnavailable after so many seconds."""
@@ -487,7 +524,8 @@ class Admin:
         """Those of the places, one a partition, that do not hold their event any more, though its time is not over."""
         if not events:
             return ()
-        consumer = Consumer(self._access.config() | {"group.id": "ronghe-check", "enable.auto.commit": False})
+        config = {"group.id": "ronghe-check", "enable.auto.commit": False}
+        consumer = _made(Consumer, self._access.config() | config)
         try:
             ends = {place: _ends(consumer, topic, place.partition) for place in events}
             there = [place for place, (low, high) in ends.items() if low <= place.offset < high]

@@ -46,7 +46,7 @@ class SubsystemSettings(BaseSettings):
     def kafka_access(self) -> KafkaAccess:
         """How this service reaches the brokers."""
         certificate = self.pki / "service" / f"{self.origin}.pem"
-        return KafkaAccess(self.kafka, self.pki / "ca.pem", certificate, certificate.with_suffix(".key"))
+        return KafkaAccess(self.kafka, self.pki / "ca.pem", certificate)
 
     def shown(self) -> Sequence[GetSettingsResponse.Setting]:
         """The settings in force, as operators see them; a database password is hidden."""

@@ -33,7 +33,7 @@ class RunningBroker:
         """How a party reaches the broker, with a certificate that is made when it has none."""
         self.authority.issue(identity)
         certificate = self.pki / identity.kind / f"{identity.id}.pem"
-        return KafkaAccess(self.bootstrap, self.pki / "ca.pem", certificate, certificate.with_suffix(".key"))
+        return KafkaAccess(self.bootstrap, self.pki / "ca.pem", certificate)
 
 
 @contextmanager

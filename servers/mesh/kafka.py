@@ -137,4 +137,4 @@ def least_in_sync(brokers: int) -> int:
 def access(address: str, pki: Path, service: str) -> KafkaAccess:
     """How a service of the mesh reaches the broker."""
     certificate = pki / "service" / f"{service}.pem"
-    return KafkaAccess(address, pki / "ca.pem", certificate, certificate.with_suffix(".key"))
+    return KafkaAccess(address, pki / "ca.pem", certificate)

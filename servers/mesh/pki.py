@@ -1,7 +1,9 @@
 """The local certificate authority of a mesh, and the certificates of everyone who takes part."""
 
+import fcntl
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -24,6 +26,8 @@ RENEWAL = timedelta(days=30)
 # Clocks differ a little between machines.
 LEEWAY = timedelta(minutes=5)
 PEM = serialization.Encoding.PEM
+# Modes of files.
+PRIVATE, PUBLIC = 0o600, 0o644
 SIGNS_CERTIFICATES = x509.KeyUsage(
     key_cert_sign=True,
     crl_sign=True,
@@ -50,15 +54,17 @@ class Issued:
 class Authority:
     """`<folder>/ca.pem` with its key, and `<folder>/<kind>/<id>.pem` with `.key` for each party.
 
-    What is there stays, until it soon expires.
+    What is there stays, until it soon expires. Who issues holds `<folder>/lock` meanwhile: two at once would mix a key
+    of one with a certificate of the other.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)
-        if not (folder / "ca.pem").exists():
-            self._make_authority()
+        with _locked(folder):
+            if not (folder / "ca.pem").exists():
+                self._make_authority()
         self._key = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
         self._certificate = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
 
@@ -72,20 +78,23 @@ class Authority:
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .sign(key, hashes.SHA256())
         )
-        _write_key(self.folder / "ca.key", key)
-        (self.folder / "ca.pem").write_bytes(certificate.public_bytes(PEM))
+        _replace(
+            _key_file(self.folder / "ca.key", key), (self.folder / "ca.pem", certificate.public_bytes(PEM), PUBLIC)
+        )
 
     def issue(self, identity: Identity, *, anew: bool = False) -> None:
         """A certificate for a party, unless it has one that is good for some time."""
         path = self.folder / identity.kind / f"{identity.id}.pem"
-        self._issue(path, str(identity), identity.uri(DOMAIN), anew=anew)
+        with _locked(self.folder):
+            self._issue(path, str(identity), identity.uri(DOMAIN), anew=anew)
 
     def issue_broker(self, *, anew: bool = False) -> Path:
         """The brokers' certificate and key in one file, as Kafka reads them."""
         path = self.folder / "broker" / "broker.pem"
-        self._issue(path, "broker", f"spiffe://{DOMAIN}/{BROKER}", anew=anew)
         keystore = path.with_name("keystore.pem")
-        _write_private(keystore, path.with_suffix(".key").read_bytes() + path.read_bytes())
+        with _locked(self.folder):
+            self._issue(path, "broker", f"spiffe://{DOMAIN}/{BROKER}", anew=anew)
+            _replace((keystore, path.with_suffix(".key").read_bytes() + path.read_bytes(), PRIVATE))
         return keystore
 
     def _issue(self, path: Path, name: str, uri: str, *, anew: bool = False) -> None:
@@ -109,9 +118,8 @@ class Authority:
             .add_extension(issuer, critical=False)
             .sign(self._key, hashes.SHA256())  # type: ignore[arg-type]  # the key is the one that was made above
         )
-        # The certificate last: where it is, its key is too. Each at once: whoever reads meanwhile finds a whole file.
-        _write_key(path.with_suffix(".key"), key)
-        _replace(path, certificate.public_bytes(PEM))
+        # The certificate last: where it is new, its key is too.
+        _replace(_key_file(path.with_suffix(".key"), key), (path, certificate.public_bytes(PEM), PUBLIC))
 
 
 def secret_file(folder: Path, name: str) -> Path:
@@ -119,7 +127,7 @@ def secret_file(folder: Path, name: str) -> Path:
     path = folder / "secrets" / name
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write_private(path, os.urandom(32))
+        _replace((path, os.urandom(32), PRIVATE))
     return path
 
 
@@ -167,19 +175,31 @@ def _builder(
     )
 
 
-def _write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
-    _write_private(
-        path,
-        key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
-    )
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One process, and one thread of it, issues at a time; the lock goes with the process."""
+    with (folder / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
-def _write_private(path: Path, content: bytes) -> None:
-    _replace(path, content, 0o600)
+def _key_file(path: Path, key: ec.EllipticCurvePrivateKey) -> tuple[Path, bytes, int]:
+    text = key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return path, text, PRIVATE
 
 
-def _replace(path: Path, content: bytes, mode: int = 0o644) -> None:
-    fresh = path.with_name(f".{path.name}.new")
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
-        file.write(content)
-    fresh.replace(path)
+def _replace(*files: tuple[Path, bytes, int]) -> None:
+    """Let these files (path, content, mode) take their places, in this order.
+
+    All are written before the first does: whoever reads meanwhile finds whole files, and the moment in which one is new
+    and the next is not is as short as it can be.
+    """
+    for path, content, mode in files:
+        with os.fdopen(os.open(_fresh(path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
+            file.write(content)
+    for path, _, _ in files:
+        _fresh(path).replace(path)
+
+
+def _fresh(path: Path) -> Path:
+    return path.with_name(f".{path.name}.new")

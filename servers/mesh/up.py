@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -167,8 +168,22 @@ def _subsystem(name: str, replica: int, settings: MeshSettings, ports: Ports, op
         environment["PYTHONPATH"] = os.pathsep.join(map(str, (source, source / "proto")))
         command.insert(1, "-P")  # and from nowhere else, such as the working directory
     is_ready = _Probe(ports.address(name, replica), operator).is_serving
-    may_start = partial(check_there, settings.database, data, name)
+    may_start = partial(_check, settings.database, data, name)
     return Child(file, command, environment, data / "log" / f"{file}.log", is_ready, may_start)
+
+
+def _check(database: str, data: Path, name: str) -> None:
+    """Whether a subsystem can start again. A renewal of its certificate that was cut short is done again.
+
+    Raises MeshError; OSError where there is nothing to issue with.
+    """
+    check_there(database, data, name)
+    identity = Identity("service", f"{name}-01")
+    try:
+        Credentials.load(data / "pki", identity)
+    except CredentialsError as error:
+        log.warning("mesh.certificate", problem=str(error))
+        issue_all(data / "pki", [identity])
 
 
 def _route(settings: MeshSettings, ports: Ports, name: str) -> str:

@@ -4,7 +4,7 @@ import shutil
 import subprocess
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -15,6 +15,7 @@ from uuid import uuid4
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
+from structlog.testing import capture_logs
 
 from bridge import consumer
 from bridge.cloudevents import headers_of, of_topic
@@ -27,7 +28,7 @@ from bridge.settings import BridgeSettings
 from clients.identity import Identity
 from clients.telemetry import SpanContext
 from ronghe.event.v1 import event_pb2
-from servers.mesh.pki import Authority
+from servers.mesh.pki import DOMAIN
 from tests.broker import RunningBroker, running_broker
 from tests.integration.memory import MemoryJournal, until
 
@@ -164,16 +165,18 @@ def message_of(record: Record, **headers: bytes) -> Outgoing:
 
 def copied(access: KafkaAccess, folder: Path) -> KafkaAccess:
     """The same access, with files of its own."""
-    copy = replace(access, certificate=folder / "own.pem", key=folder / "own.key")
-    write(access, copy)
-    return copy
+    assert access.ca is not None
+    assert access.certificate is not None
+    copy = folder / "service" / access.certificate.name
+    copy.parent.mkdir()
+    (folder / "ca.pem").write_bytes(access.ca.read_bytes())
+    write(access.certificate, copy, ".key", ".pem")
+    return KafkaAccess(access.servers, folder / "ca.pem", copy)
 
 
-def write(source: KafkaAccess, target: KafkaAccess) -> None:
-    for here, there in ((source.key, target.key), (source.certificate, target.certificate)):
-        assert here is not None
-        assert there is not None
-        there.write_bytes(here.read_bytes())
+def write(source: Path, target: Path, *suffixes: str) -> None:
+    for suffix in suffixes:
+        target.with_suffix(suffix).write_bytes(source.with_suffix(suffix).read_bytes())
 
 
 # --- the way through ---
@@ -204,20 +207,79 @@ async def test_a_case_lies_on_one_partition_and_cases_lie_on_all(channel: Channe
 
 
 async def test_a_certificate_that_is_written_anew_is_used_without_a_restart(channel: Channel, tmp_path: Path) -> None:
-    """Another authority's first, which the broker refuses: that shows whose certificate new connections have."""
-    ours = copied(channel.access, tmp_path)
-    Authority(tmp_path / "strange").issue(GOVERNANCE)
-    strange = tmp_path / "strange" / "service" / "governance-01.pem"
-    strange_access = KafkaAccess("", tmp_path / "ca.pem", strange, strange.with_suffix(".key"))
+    """One first that the broker refuses, for its common name: that shows whose certificate new connections have."""
+    ours, here = copied(channel.access, tmp_path), channel.access.certificate
+    assert here is not None
+    assert ours.certificate is not None
+    strange = tmp_path / "strange.pem"
+    channel.broker.authority._issue(strange, "nobody", GOVERNANCE.uri(DOMAIN))
     channel.here.append(*story(cases=3, facts=4))
     relay, consumer = channel.relay(ours), channel.consumer(access=ours)
     async with at_work(relay.run(), consumer.run()):
         await channel.has_taken(12)
-        write(strange_access, ours)
+        write(strange, ours.certificate, ".key", ".pem")
         await until(lambda: bool(relay.state.last_error and consumer.state.last_error), "both are refused")
-        write(channel.access, ours)
+        write(here, ours.certificate, ".key", ".pem")
         channel.here.append(*story(cases=3, facts=4))
         await channel.has_taken(24)
+    channel.assert_all_arrived_once_and_in_order()
+
+
+@pytest.mark.parametrize("suffix", [".key", ".pem"])
+async def test_a_renewal_that_is_cut_short_is_gone_on_without_until_the_pair_is_whole(
+    channel: Channel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    """One file is new, the other is not: no new connection could be made with them."""
+    checks: list[Admin] = []
+    missing = Admin.missing
+
+    def counted(admin: Admin, topic: str, events: Mapping[Delivered, str]) -> Collection[Delivered]:
+        """The relay asks every half second, on a new connection each time."""
+        checks.append(admin)
+        return missing(admin, topic, events)
+
+    monkeypatch.setattr(Admin, "missing", counted)
+    ours = copied(channel.access, tmp_path)
+    assert ours.certificate is not None
+    new = tmp_path / "new.pem"
+    channel.broker.authority._issue(new, str(GOVERNANCE), GOVERNANCE.uri(DOMAIN))
+    channel.here.append(*story(cases=3, facts=4))
+    relay, consumer = channel.relay(ours), channel.consumer(access=ours)
+    async with at_work(relay.run(), consumer.run()):
+        await channel.has_taken(12)
+        before = ours.issued
+        write(new, ours.certificate, suffix)
+        with capture_logs() as logs:
+            enough = len(checks) + 3
+            await until(lambda: len(checks) > enough, "the topic was looked at")
+            channel.here.append(*story(cases=3, facts=4))
+            await channel.has_taken(24)
+        assert ours.issued == before
+        assert [line for line in logs if line["log_level"] == "warning"] == []
+        with capture_logs() as logs:
+            write(new, ours.certificate, ".key", ".pem")
+            await until(lambda: {line["event"] for line in logs} >= RENEWED, "both go by the new pair")
+            channel.here.append(*story(cases=3, facts=4))
+            await channel.has_taken(36)
+    channel.assert_all_arrived_once_and_in_order()
+
+
+RENEWED = {"relay.certificate_renewed", "consumer.certificate_renewed"}
+
+
+async def test_who_begins_while_a_pair_is_broken_waits_until_it_is_whole(channel: Channel, tmp_path: Path) -> None:
+    ours = copied(channel.access, tmp_path)
+    assert ours.certificate is not None
+    new = tmp_path / "new.pem"
+    channel.broker.authority._issue(new, str(GOVERNANCE), GOVERNANCE.uri(DOMAIN))
+    write(new, ours.certificate, ".key")
+    channel.here.append(*story(cases=3, facts=4))
+    relay, consumer = channel.relay(ours), channel.consumer(access=ours)
+    async with at_work(relay.run(), consumer.run()):
+        await until(lambda: bool(relay.state.last_error and consumer.state.last_error), "both wait")
+        assert "is not the key of" in relay.state.last_error
+        write(new, ours.certificate, ".pem")
+        await channel.has_taken(12)
     channel.assert_all_arrived_once_and_in_order()
 
 

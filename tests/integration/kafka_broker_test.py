@@ -211,7 +211,7 @@ async def test_nobody_but_the_services_reads(
 def test_a_service_certificate_of_another_authority_is_refused(broker: RunningBroker, tmp_path: Path) -> None:
     Authority(tmp_path).issue(GOVERNANCE)
     certificate = tmp_path / "service" / "governance-01.pem"
-    access = KafkaAccess(broker.bootstrap, broker.pki / "ca.pem", certificate, certificate.with_suffix(".key"))
+    access = KafkaAccess(broker.bootstrap, broker.pki / "ca.pem", certificate)
     with pytest.raises(KafkaUnavailable):
         Admin(access).wait_ready(2)
 

@@ -1,12 +1,16 @@
+import errno
 import json
+import os
 import re
 import socket
 import ssl
 import stat
 import sys
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -15,8 +19,8 @@ from cryptography.x509.oid import NameOID
 from bridge import kafka
 from clients.credentials import Credentials, CredentialsError
 from clients.identity import KINDS, Identity
-from servers.mesh import certificates, pki
-from servers.mesh.pki import issue_all, list_certificates, secret_file
+from servers.mesh import certificates, pki, up
+from servers.mesh.pki import Authority, issue_all, list_certificates, secret_file
 from servers.mesh.ports import free_ports
 
 ORGAN = Identity("organ", "fire-500103")
@@ -107,6 +111,67 @@ def test_a_renewal_that_was_cut_short_is_done_again(tmp_path: Path) -> None:
     context_of(tmp_path, ORGAN, ssl.PROTOCOL_TLS_CLIENT)
 
 
+def test_a_renewal_writes_both_files_before_either_takes_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a full disk, or where it is killed: the pair that was there is whole."""
+    authority = issue_all(tmp_path, [ORGAN])
+    made, open_ = [], os.open
+
+    def full(path: Path, *arguments: Any) -> int:
+        made.append(path)
+        if len(made) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return open_(path, *arguments)
+
+    before = Credentials.load(tmp_path, ORGAN)
+    with monkeypatch.context() as crowded:
+        crowded.setattr(os, "open", full)
+        with pytest.raises(OSError, match="No space left"):
+            authority.issue(ORGAN, anew=True)
+    assert Credentials.load(tmp_path, ORGAN).certificate == before.certificate
+
+
+def test_two_who_renew_at_once_mix_no_pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first stands still between the key and the certificate; the other one comes meanwhile."""
+    authorities = issue_all(tmp_path, [ORGAN]), Authority(tmp_path)
+    between, may_go_on, replace = threading.Event(), threading.Event(), Path.replace
+
+    def slow(path: Path, target: Path) -> Path:
+        first = not between.is_set() and target.suffix == ".pem"
+        if first:
+            between.set()
+            may_go_on.wait(30)
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", slow)
+    with ThreadPoolExecutor() as threads:
+        first = threads.submit(authorities[0].issue, ORGAN, anew=True)
+        assert between.wait(30)
+        second = threads.submit(authorities[1].issue, ORGAN, anew=True)
+        wait([second], timeout=0.5)  # where nothing keeps it out it is done by then
+        may_go_on.set()
+        first.result()
+        second.result()
+    Credentials.load(tmp_path, ORGAN)
+
+
+def test_a_subsystem_whose_renewal_was_cut_short_is_mended_before_it_starts_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the key is new and the certificate is not, it could not start."""
+    monkeypatch.setattr(up, "check_there", lambda *_: None)
+    authority = issue_all(tmp_path / "pki", [SERVICE])
+    path = tmp_path / "pki" / "service" / f"{SERVICE.id}.pem"
+    old = path.read_bytes()
+    authority.issue(SERVICE, anew=True)
+    path.write_bytes(old)
+    up._check("", tmp_path, "intake")
+    whole = Credentials.load(tmp_path / "pki", SERVICE)
+    up._check("", tmp_path, "intake")
+    assert Credentials.load(tmp_path / "pki", SERVICE).certificate == whole.certificate
+
+
 def test_the_list_names_every_party_with_the_day_its_certificate_ends(tmp_path: Path) -> None:
     issue_all(tmp_path, [ORGAN, SERVICE]).issue_broker()
     listed = list(list_certificates(tmp_path))
@@ -123,7 +188,7 @@ def test_everyone_is_renewed_the_brokers_too(
     assert certs(tmp_path, monkeypatch, "--anew") == 0
     after = contents(tmp_path / "pki")
     assert capsys.readouterr().out.split() == ["organ/fire-500103", "broker/broker"]
-    assert {name for name in after if after[name] == before[name]} == {"ca.key", "ca.pem"}
+    assert {name for name in after if after[name] == before[name]} == {"lock", "ca.key", "ca.pem"}
 
 
 def test_a_broker_that_could_not_be_told_is_named_and_everybody_else_has_his(
@@ -142,7 +207,7 @@ def test_a_broker_that_could_not_be_told_is_named_and_everybody_else_has_his(
     told = "broker/broker has a new file, but the broker was not told: .*; do it again, or restart the mesh\n"
     assert re.fullmatch(told, said.err)
     after = contents(tmp_path / "pki")
-    assert {name for name in after if after[name] == before[name]} == {"ca.key", "ca.pem"}
+    assert {name for name in after if after[name] == before[name]} == {"lock", "ca.key", "ca.pem"}
 
 
 def certs(data: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
