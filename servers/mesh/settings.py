@@ -2,15 +2,18 @@
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
+from bridge.settings import BridgeSettings
 from servers.mesh.errors import MeshError
 from servers.mesh.ports import MOST_BROKERS, MOST_REPLICAS
+from servers.settings import SubsystemSettings
 
 PREFIX = "RONGHE_MESH_"
 
@@ -49,10 +52,28 @@ def load_settings(data: Path | None, port_base: int | None, **others: Any) -> Me
     """The settings in force, these before all; None leaves one unsaid. Raises MeshError for an impossible one."""
     _check_variables()
     line: dict[str, Any] = {"data": data, "port_base": port_base, **others}
-    try:
+    with _strict():
         said = MeshSettings(**{name: value for name, value in line.items() if value is not None})
         file = _file(said.data / "settings.toml")
         return MeshSettings(**{**file, **said.model_dump(exclude_unset=True), "data": said.data})
+
+
+def load_bridge() -> BridgeSettings:
+    """The bridge's, as the subsystems read theirs: they have the mesh's environment. Raises MeshError."""
+
+    class Shared(BaseSettings):
+        model_config = SubsystemSettings.model_config
+        bridge: BridgeSettings = Field(default_factory=BridgeSettings)
+
+    with _strict():
+        return Shared().bridge
+
+
+@contextmanager
+def _strict() -> Iterator[None]:
+    """Raises MeshError for a setting that will not do."""
+    try:
+        yield
     except SettingsError as error:
         raise MeshError(f"a setting will not do: {error}") from error
     except ValidationError as error:

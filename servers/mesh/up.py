@@ -29,7 +29,7 @@ from servers.mesh.kafka import SERVICES, Broker, access, least_in_sync
 from servers.mesh.logs import bounded
 from servers.mesh.pki import Authority, issue_all, secret_file
 from servers.mesh.ports import SUBSYSTEMS, Ports
-from servers.mesh.settings import MeshSettings
+from servers.mesh.settings import MeshSettings, load_bridge
 from servers.mesh.supervisor import Child, Keeper
 
 OPERATOR = Identity("operator", "local")
@@ -41,7 +41,7 @@ log = structlog.get_logger()
 @asynccontextmanager
 async def mesh(settings: MeshSettings) -> AsyncIterator[Mapping[str, Keeper]]:
     """The mesh, all of it ready; when this is left, the subsystems stop, and Kafka after them. Raises MeshError."""
-    data = settings.data
+    data, bridge = settings.data, load_bridge()
     with locked(data):
         check_room(data)
         await asyncio.to_thread(make_databases, settings.database, data.resolve(), SUBSYSTEMS)
@@ -52,7 +52,8 @@ async def mesh(settings: MeshSettings) -> AsyncIterator[Mapping[str, Keeper]]:
         try:
             keepers |= _kept(settings, await _brokers(settings, ports, authority))
             # Side by side: no subsystem needs the broker to serve, and that may have much to recover.
-            await _all(_start_kafka(settings, ports, dict(keepers)), _start_subsystems(settings, ports, keepers))
+            starting = _start_kafka(settings, bridge, ports, dict(keepers))
+            await _all(starting, _start_subsystems(settings, ports, keepers))
             with announced(data, ports, keepers):
                 yield keepers
         finally:
@@ -89,18 +90,21 @@ async def _brokers(settings: MeshSettings, ports: Ports, authority: Authority) -
     return {key: _broker(broker, command, settings, authority) for key, (broker, command) in commands.items()}
 
 
-async def _start_kafka(settings: MeshSettings, ports: Ports, keepers: Mapping[str, Keeper]) -> None:
+async def _start_kafka(
+    settings: MeshSettings, bridge: BridgeSettings, ports: Ports, keepers: Mapping[str, Keeper]
+) -> None:
     # Together: one alone is no quorum.
     await _all(*(keeper.start() for keeper in keepers.values()))
-    await _make_topic(Admin(access(ports.addresses("kafka"), settings.data / "pki", SERVICES[1])), settings.brokers)
+    admin = Admin(access(ports.addresses("kafka"), settings.data / "pki", SERVICES[1]))
+    await _make_topic(admin, bridge, settings.brokers)
 
 
-async def _make_topic(admin: Admin, brokers: int) -> None:
+async def _make_topic(admin: Admin, bridge: BridgeSettings, brokers: int) -> None:
     config = {"retention.ms": str(RETENTION_MS), "min.insync.replicas": str(least_in_sync(brokers))}
     backoff = Backoff()
     while True:
         try:
-            return await asyncio.to_thread(admin.ensure_topic, BridgeSettings(), brokers, config)
+            return await asyncio.to_thread(admin.ensure_topic, bridge, brokers, config)
         except KafkaUnavailable as error:
             log.warning("mesh.topic_waiting", error=str(error))
             await backoff.wait()

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from servers.mesh import folder, jars, java
+from bridge.settings import BridgeSettings
+from servers.mesh import folder, jars, java, up
 from servers.mesh.errors import MeshError
 from servers.mesh.folder import check_room, locked
 from servers.mesh.java import find_java
 from servers.mesh.ports import Ports
-from servers.mesh.settings import load_settings
+from servers.mesh.settings import MeshSettings, load_bridge, load_settings
+from servers.settings import SubsystemSettings
 
 
 def test_without_any_setting_the_documented_ports_and_folder_are_used(
@@ -173,3 +175,35 @@ def test_a_damaged_jar_is_named(cache: Path) -> None:
     jar.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(MeshError, match=r"kafka-clients-4\.2\.1\.jar is corrupted: .*`make setup`"):
         jars.class_path()
+
+
+# --- what the mesh and its subsystems must read alike ---
+
+
+async def test_the_topic_is_made_as_the_subsystems_use_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[BridgeSettings] = []
+
+    class Cluster:
+        def __init__(self, access: object) -> None:
+            """Asks nobody."""
+
+        def ensure_topic(self, settings: BridgeSettings, replication: int, config: dict[str, str]) -> None:
+            made.append(settings)
+
+    monkeypatch.setattr(up, "Admin", Cluster)
+    monkeypatch.setenv("RONGHE_BRIDGE__TOPIC", "ronghe.trial.v1")
+    monkeypatch.setenv("RONGHE_BRIDGE__PARTITIONS", "5")
+    await up._start_kafka(MeshSettings(data=tmp_path), load_bridge(), Ports.choose(0), {})
+    needed = {"origin": "intake-01", "database_url": "sqlite://", "pki": "", "secret": "", "spans": ""}
+    for name, value in needed.items():
+        monkeypatch.setenv(f"RONGHE_{name.upper()}", value)
+    assert made == [SubsystemSettings().bridge]
+    assert (made[0].topic, made[0].partitions) == ("ronghe.trial.v1", 5)
+
+
+def test_a_setting_of_the_bridge_that_will_not_do_is_told_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RONGHE_BRIDGE__PARTITIONS", "0")
+    with pytest.raises(MeshError, match=r"^the setting bridge.partitions will not do: .* greater than or equal to 1"):
+        load_bridge()
