@@ -35,6 +35,7 @@ class ConsumerState:
     """How the consumer is doing."""
 
     next_offsets: dict[int, int] = field(default_factory=dict)
+    """Of the partitions that this process has."""
     lags: dict[int, int] = field(default_factory=dict)
     lost: dict[int, int] = field(default_factory=dict)
     """Records that were gone from a partition before they were read."""
@@ -282,6 +283,8 @@ class _Session:
 
     async def _take(self, subscriber: Subscriber, messages: Sequence[Incoming]) -> None:
         received = time.time_ns()
+        # A partition may have been given up by the very call that gave a message of it: whoever has it now reads that.
+        messages = [message for message in messages if message.partition in self._state.next_offsets]
         wanted = [message for message in messages if self._is_wanted(message)]
         items = [self._decode(message) for message in self._meant(wanted)]
         for message in messages:
