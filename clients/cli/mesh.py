@@ -41,12 +41,17 @@ def up(
         int | None,
         typer.Option(min=1, max=9, show_default="1", help="Processes of each subsystem; needs PostgreSQL."),
     ] = None,
+    brokers: Annotated[
+        int | None,
+        typer.Option(min=1, max=3, show_default="1", help="Kafka brokers: three survive the loss of one."),
+    ] = None,
 ) -> None:
     """Start a mesh on this machine: Kafka and the three subsystems, until Ctrl-C."""
     options = [] if port_base is None else ["--port-base", str(port_base)]
     options += ["--stepped-clock"] if stepped_clock else []
     options += ["--database", database] if database else []
     options += [] if replicas is None else ["--replicas", str(replicas)]
+    options += [] if brokers is None else ["--brokers", str(brokers)]
     command = [sys.executable, "-m", "servers.mesh", "--data", str(data_of(context, data)), *options]
     # The servers' logs are to have what the transport library says of handshakes that fail.
     environment = {name: value for name, value in os.environ.items() if (name, value) != QUIET_TRANSPORT}

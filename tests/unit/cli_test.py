@@ -74,6 +74,17 @@ def test_without_a_mesh_a_command_says_how_to_start_one(tmp_path: Path) -> None:
     assert complaint(ronghe(tmp_path, "case", "list")).endswith("start the mesh with `ronghe up`")
 
 
+def test_a_mesh_is_started_with_as_many_brokers_as_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr(os, "execve", lambda _, command, environment: started.append(command))
+    ronghe(tmp_path, "up", "--brokers", "3")
+    assert started[0][1:] == ["-m", "servers.mesh", "--data", str(tmp_path), "--brokers", "3"]
+    assert ronghe(tmp_path, "up", "--brokers", "4").exit_code == 2
+    assert len(started) == 1
+
+
 @pytest.mark.parametrize("level", ["NONE", "DEBUG"])
 def test_a_command_is_quiet_of_its_transport_and_the_mesh_that_it_starts_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, level: str
