@@ -86,7 +86,7 @@ def _listed(row: Row[Any]) -> pb.DeadLetter:
     version = envelope.get("ce_streamversion", "")
     letter = pb.DeadLetter(
         dead_letter_id=row.id,
-        source=row.source,
+        source=row.source.partition("#")[0],  # which record of this place it is stands behind
         case_id=row.case_id,
         event_id=_cut(row.event_id),
         origin=_cut(row.origin),

@@ -162,6 +162,23 @@ async def test_later_records_wait_in_order_wherever_they_come_from_and_commands_
     ]  # fmt: skip
 
 
+async def test_two_records_that_came_from_one_place_are_both_set_aside(
+    kernel: Kernel, operator: OperationsClient
+) -> None:
+    """A broker that was put back from older data gives an offset out again, on the topic with the same id."""
+    case, elsewhere = new_case(), new_case()
+    first, second, lost = lie(case), foreign(case), poison(elsewhere)
+    await kernel.absorb([message(first, 7), message(first, 8, key=b"no case")], [])
+    for _ in range(2):  # each again, as after a commit of unknown outcome
+        await kernel.absorb([message(second, 7), message(lost, 7), message(second, 8, key=b"no case")], [])
+    letters = await waiting(operator)
+    assert [letter.event_id for letter in letters] == [
+        first.event_id, first.event_id, second.event_id, lost.event_id, second.event_id,
+    ]  # fmt: skip
+    place, other = "kafka/t/0/7", "kafka/t/0/8"
+    assert [letter.source for letter in letters] == [place, other, place, place, other]
+
+
 async def test_a_record_that_waits_is_not_set_aside_again_when_it_is_published_again(
     kernel: Kernel, operator: OperationsClient
 ) -> None:

@@ -97,7 +97,7 @@ async def test_a_record_that_fails_wherever_it_does_is_set_aside_and_all_else_go
         assert [(await call).version for call in calls] == [1, 1, 1]
         await asyncio.gather(*absorbing)
         letters = await rows(kernel, tables.dead_letter)
-        assert [(letter.case_id, letter.source) for letter in letters] == [
+        assert [(letter.case_id, letter.source.partition("#")[0]) for letter in letters] == [
             (sick, "kafka/t/0/13"),
             (sick, "kafka/t/0/14"),
         ]
@@ -224,7 +224,8 @@ async def test_a_record_that_the_database_cannot_store_stops_nobody_and_is_no_ou
     assert len([row for row in await rows(kernel) if row.case_id == well]) == 4
     # SQLite stores it; PostgreSQL cannot.
     letters = await rows(kernel, tables.dead_letter)
-    assert [letter.source for letter in letters] == ([] if kernel.database.is_sqlite else ["kafka/t/0/1"])
+    places = [letter.source.partition("#")[0] for letter in letters]
+    assert places == ([] if kernel.database.is_sqlite else ["kafka/t/0/1"])
     assert "\0" not in "".join(
         f"{letter.case_id}{letter.event_id}{letter.origin}{letter.problem}" for letter in letters
     )

@@ -200,7 +200,8 @@ async def test_what_cannot_be_decoded_is_set_aside_and_the_cursor_moves(kernel: 
     item = Undecodable("kafka/t/0/7", "", {"ce_id": b"\xff"}, b"\xff\xff", "no case id")
     await kernel.absorb([item], [])
     (row,) = await rows(kernel, tables.dead_letter)
-    assert (row.source, row.problem, row.body) == ("kafka/t/0/7", "no case id", b"\xff\xff")
+    assert row.source.startswith("kafka/t/0/7#")
+    assert (row.problem, row.body) == ("no case id", b"\xff\xff")
 
 
 async def test_an_unknown_type_is_journaled_raw_and_blocks_nothing(kernel: Kernel) -> None:
