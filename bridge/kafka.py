@@ -411,24 +411,48 @@ class Subscriber:
 def everything(access: KafkaAccess, settings: BridgeSettings) -> Iterator[Sequence[Incoming]]:
     """All that is on the topic, up to its ends of now: each partition from its beginning, in order. Blocking.
 
-    Raises KafkaUnavailable.
+    What the topic's retention takes away meanwhile is passed over. Raises KafkaUnavailable.
     """
-    config = {"group.id": "ronghe-relearning", "enable.auto.commit": False, "enable.partition.eof": True}
+    config = {
+        "group.id": "ronghe-relearning",
+        "enable.auto.commit": False,
+        "enable.partition.eof": True,
+        # Where a partition's beginning is gone before it is read: else the library would go to its end.
+        "auto.offset.reset": "earliest",
+    }
     consumer = _made(Consumer, access.config() | config)
     try:
-        numbers = consumer.list_topics(settings.topic, ADMIN_SECONDS).topics[settings.topic].partitions
-        ends = {number: _ends(consumer, settings.topic, number)[1] for number in numbers}
-        missing = {number for number, end in ends.items() if end > _ends(consumer, settings.topic, number)[0]}
-        consumer.assign([TopicPartition(settings.topic, number, OFFSET_BEGINNING) for number in missing])
+        marks = {number: _ends(consumer, settings.topic, number) for number in _partitions(consumer, settings.topic)}
+        ends = {number: high for number, (low, high) in marks.items() if low < high}
+        consumer.assign([TopicPartition(settings.topic, number, OFFSET_BEGINNING) for number in ends])
+        missing = set(ends)
         while missing:
             found = [_incoming(each) for each in consumer.consume(settings.consume_batch, 1.0) if not _is_end(each)]
             yield [each for each in found if each.offset < ends[each.partition]]
             at = {place.partition: place.offset for place in consumer.position(consumer.assignment())}
             missing = {number for number in missing if at[number] < ends[number]}
+            if not found:
+                missing = {number for number in missing if _holds_more(consumer, settings.topic, number, ends[number])}
     except KafkaException as error:
         raise _unavailable(error) from error
     finally:
         consumer.close()
+
+
+def _partitions(consumer: Consumer, topic: str) -> Collection[int]:
+    """Their numbers. Raises KafkaUnavailable where the brokers do not tell: a topic of none would hold nothing."""
+    described = consumer.list_topics(topic, ADMIN_SECONDS).topics[topic]
+    if described.error is not None:
+        raise KafkaUnavailable(described.error.str())
+    return described.partitions
+
+
+def _holds_more(consumer: Consumer, topic: str, partition: int, end: int) -> bool:
+    """Whether something before this end may come still. Raises KafkaUnavailable where the end itself is gone."""
+    low, high = _ends(consumer, topic, partition)
+    if high < end:
+        raise KafkaUnavailable(f"partition {partition} has lost records, or its topic was made anew")
+    return low < end
 
 
 def _is_end(message: Any) -> bool:
