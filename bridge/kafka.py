@@ -43,6 +43,7 @@ ADMIN_SECONDS = 5.0
 # For what is looked at time after time, and may be looked at again.
 LOOK_SECONDS = 1.0
 LATE = "a broker did not answer in time"
+NO_BROKER = "no broker was reachable for a while: looking first what the topic holds"
 
 URL_SAFE = str.maketrans("+/", "-_")
 
@@ -187,7 +188,8 @@ class Publisher:
     async def publish(self, messages: Sequence["Outgoing"]) -> list[Delivered]:
         """Send messages in order; gives a place for each when all are acknowledged.
 
-        Raises Undelivered; then go on with a new publisher, from behind what is known to be delivered.
+        Raises Undelivered, and KafkaUnavailable where it cannot go on, as when no broker was reachable since it began;
+        then go on with a new publisher, from behind what is known to be delivered.
         """
         batch = _Batch(len(messages))
         for number, message in enumerate(messages):
@@ -197,6 +199,9 @@ class Publisher:
         return await batch.delivered(self._acknowledge_seconds)
 
     def _enqueue(self, message: "Outgoing", taker: Callable[[KafkaError | None, Message], None]) -> bool:
+        if self.lost:
+            # What stands before it may be gone with the broker, or was let go: a later one would pass it.
+            raise KafkaUnavailable(NO_BROKER)
         try:
             self._producer.produce(
                 self._topic, value=message.value, key=message.key, headers={**message.headers}, on_delivery=taker

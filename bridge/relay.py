@@ -11,7 +11,16 @@ import structlog
 
 from bridge.cloudevents import headers_of, of_topic, send_span
 from bridge.crash import crash_point
-from bridge.kafka import Admin, Delivered, KafkaAccess, KafkaUnavailable, Outgoing, Publisher, Undelivered
+from bridge.kafka import (
+    NO_BROKER,
+    Admin,
+    Delivered,
+    KafkaAccess,
+    KafkaUnavailable,
+    Outgoing,
+    Publisher,
+    Undelivered,
+)
 from bridge.pacing import Pacer
 from bridge.ports import Checkpoint, Outbox, Published, StoreUnavailable
 from bridge.record import Record
@@ -21,7 +30,6 @@ from clients.telemetry import SpanSink, event_span_id
 
 log = structlog.get_logger()
 
-NO_BROKER = "no broker was reachable for a while: looking first what the topic holds"
 SET_BACK = "the relay was set back, by another one or an operator: going on from there"
 
 
@@ -127,8 +135,6 @@ class _Pass:
         return records
 
     async def _publish(self, publisher: Publisher, records: Sequence[Record]) -> None:
-        if publisher.lost:
-            raise KafkaUnavailable(NO_BROKER)
         started = time.time_ns()
         try:
             places = await publisher.publish([self._message(record) for record in records])

@@ -1,11 +1,14 @@
-"""A publisher that is to end while its records are acknowledged."""
+"""A publisher that is to end while its records are acknowledged, or loses its brokers in the middle of a batch."""
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
 
-from bridge.kafka import Delivered, _Batch
+from bridge import kafka
+from bridge.kafka import NO_BROKER, Delivered, KafkaAccess, KafkaUnavailable, Outgoing, Publisher, _Batch
+from bridge.settings import BridgeSettings
 
 
 class Acknowledged:
@@ -44,3 +47,34 @@ async def test_who_is_cancelled_in_the_moment_of_the_acknowledgement_ends(ticks:
     done, _ = await asyncio.wait({at_work}, timeout=1.0)
     assert done
     assert at_work.cancelled()
+
+
+async def test_nothing_of_a_batch_is_sent_any_more_once_the_brokers_were_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was sent before is let go, or lost with the broker: the rest would stand on the topic without it."""
+    produced: list[bytes] = []
+
+    class Producer:
+        def __init__(self, config: object) -> None:
+            """Reaches no broker."""
+
+        def produce(self, topic: str, *, value: bytes, **_: object) -> None:
+            produced.append(value)
+            publisher.lost = publisher.lost or value == b"2"
+
+        def poll(self, seconds: float) -> None:
+            time.sleep(seconds)
+
+        def purge(self) -> None:
+            """Holds nothing."""
+
+        def flush(self, seconds: float) -> None:
+            """Nothing."""
+
+    monkeypatch.setattr(kafka, "Producer", Producer)
+    publisher = Publisher(KafkaAccess(""), BridgeSettings(acknowledge_seconds=0.2))
+    try:
+        with pytest.raises(KafkaUnavailable, match=NO_BROKER):
+            await publisher.publish([Outgoing(b"case", b"%d" % number, {}) for number in range(5)])
+    finally:
+        await asyncio.to_thread(publisher.close)
+    assert produced == [b"0", b"1", b"2"]
