@@ -449,7 +449,7 @@ def _partitions(consumer: Consumer, topic: str) -> Collection[int]:
     described = consumer.list_topics(topic, ADMIN_SECONDS).topics[topic]
     if described.error is not None:
         raise KafkaUnavailable(described.error.str())
-    return described.partitions
+    return list(described.partitions)
 
 
 def _holds_more(consumer: Consumer, topic: str, partition: int, end: int) -> bool:
