@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from faults.checker import (
     chains,
     connected,
+    contents,
     decisions,
     disclosure,
     inboxes,
@@ -22,6 +23,7 @@ from faults.checker.history import History, Problem
 
 CHECKS = (
     requests,
+    contents,
     once,
     spread,
     order,

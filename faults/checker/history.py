@@ -10,6 +10,7 @@ from cryptography import x509
 from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.message import Message
 
+from faults.checker.marks import marks_in
 from ronghe.case.v1.case_pb2 import Case
 from ronghe.collaboration.v1.collaboration_pb2 import Collaboration
 from ronghe.event.v1 import event_pb2  # noqa: F401 - makes the facts known by name
@@ -233,6 +234,17 @@ class History:
             for row in journal.rows
             if row.event.origin.partition("-")[0] == journal.subsystem and row.event.id not in self.poison
         }
+
+    @cached_property
+    def effects(self) -> Mapping[str, Sequence[Event]]:
+        """Mark of a request -> the events that bear it, as their origins' journals have them."""
+        found: dict[str, list[Event]] = {}
+        for journal in self.journals.values():
+            for row in journal.rows:
+                if row.event.origin.partition("-")[0] == journal.subsystem:
+                    for mark in marks_in(row.event.body):
+                        found.setdefault(mark, []).append(row.event)
+        return found
 
     @cached_property
     def by_case(self) -> Mapping[str, Sequence[Event]]:

@@ -3,15 +3,16 @@
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
 from faults.checker.chains import chained
 from faults.checker.check import check, problems
-from faults.checker.history import History, InboxRow, Journal, Kind, Row, Shown, Span
+from faults.checker.history import History, InboxRow, Journal, Kind, Row, Shown, Span, parse
 from faults.checker.routes import OUTCOMES
-from ronghe.case.v1.case_pb2 import Case
+from ronghe.case.v1.case_pb2 import OUTCOME_DENIED, OUTCOME_GRANTED, Case
 from ronghe.case.v1.case_service_pb2 import GetCaseTimelineResponse, ListCasesResponse, TimelineEntry
-from ronghe.collaboration.v1.collaboration_pb2 import Brief, Collaboration, Task
+from ronghe.collaboration.v1.collaboration_pb2 import Answer, Brief, Collaboration, Task
 from ronghe.collaboration.v1.collaboration_service_pb2 import ListCollaborationsResponse, ListTasksResponse
 from ronghe.event.v1.event_pb2 import JournalHead
 from ronghe.intake.v1.intake_service_pb2 import GetApplicationResponse
@@ -207,6 +208,70 @@ def a_collaboration_that_never_ended_elsewhere(history: History) -> History:
     return _with_journal(history, replace(journal, collaborations={**journal.collaborations, name: other}))
 
 
+def a_denial_recorded_as_a_grant(history: History) -> History:
+    """Or a grant as a denial, the same in every journal, on the topic and in every inbox."""
+
+    def turn(decided: Any) -> None:
+        decided.outcome = OUTCOME_DENIED if decided.outcome == OUTCOME_GRANTED else OUTCOME_GRANTED
+
+    return _said_otherwise(history, "Decided", turn)
+
+
+def a_decision_without_its_words(history: History) -> History:
+    """What is granted, or why nothing is."""
+
+    def empty(decided: Any) -> None:
+        for field in ("certificate", "reasons", "remedies"):
+            decided.decision.ClearField(field)
+
+    return _said_otherwise(history, "Decided", empty)
+
+
+def a_judgement_of_somebody_else(history: History) -> History:
+    """More are to be asked than the lead has said."""
+    return _said_otherwise(history, "Accepted", lambda accepted: accepted.judgement.rules_to_ask.append("nobody"))
+
+
+def an_opinion_turned_round(history: History) -> History:
+    """Of one who was asked."""
+
+    def turn(answered: Any) -> None:
+        opinion = answered.answer.opinion
+        disagrees = opinion == Answer.OPINION_DISAGREE
+        answered.answer.opinion = Answer.OPINION_AGREE if disagrees else Answer.OPINION_DISAGREE
+
+    return _said_otherwise(history, "TaskAnswered", turn)
+
+
+def an_answer_without_its_words(history: History) -> History:
+    """Of one who was asked."""
+
+    def empty(answered: Any) -> None:
+        for field in ("text", "conditions", "reasons", "needs"):
+            answered.answer.ClearField(field)
+
+    return _said_otherwise(history, "TaskAnswered", empty)
+
+
+def a_field_of_the_form_lost(history: History) -> History:
+    """The applicant has filled it in."""
+
+    def lose(submitted: Any) -> None:
+        del submitted.application.form[:1]
+        del submitted.application.personal.form[:]
+
+    return _said_otherwise(history, "Submitted", lose, lambda submitted: submitted.application.form)
+
+
+def a_value_under_another_name(history: History) -> History:
+    """A form's value is that of another field."""
+
+    def rename(submitted: Any) -> None:
+        submitted.application.form[0].name = submitted.application.form[-1].name + "_elsewhere"
+
+    return _said_otherwise(history, "Submitted", rename, lambda submitted: submitted.application.form)
+
+
 # --- stuck, misrouted, disclosed, invented, disconnected ---
 
 
@@ -389,6 +454,13 @@ MUTATIONS: dict[Mutation, Kind] = {
     another_document_elsewhere: Kind.ALTERED,
     another_standing_elsewhere: Kind.ALTERED,
     a_collaboration_that_never_ended_elsewhere: Kind.ALTERED,
+    a_denial_recorded_as_a_grant: Kind.ALTERED,
+    a_decision_without_its_words: Kind.ALTERED,
+    a_judgement_of_somebody_else: Kind.ALTERED,
+    an_opinion_turned_round: Kind.ALTERED,
+    an_answer_without_its_words: Kind.ALTERED,
+    a_field_of_the_form_lost: Kind.ALTERED,
+    a_value_under_another_name: Kind.ALTERED,
     an_item_nobody_took: Kind.STUCK,
     an_event_set_aside: Kind.STUCK,
     a_journal_that_nobody_signs: Kind.STUCK,
@@ -429,6 +501,22 @@ def rechained(rows: Sequence[Row]) -> Sequence[Row]:
 
 def _row(history: History, name: str, event: str) -> Row:
     return next(row for row in history.journals[name].rows if row.event.name == event)
+
+
+def _said_otherwise(
+    history: History, name: str, change: Callable[[Any], None], where: Callable[[Any], Any] = lambda fact: True
+) -> History:
+    """The first such fact, of those where it holds, says something else wherever it stands."""
+    said = next(event for event in history.own.values() if event.name == name and where(event.fact))
+    fact = parse(said.type, said.body)
+    change(fact)
+    other = replace(said, body=fact.SerializeToString())
+    for journal in history.journals.values():
+        rows = [replace(row, event=other) if row.event.id == said.id else row for row in journal.rows]
+        history = _with_rows(history, journal.subsystem, rows)
+    topic = [replace(record, event=other) if record.event.id == said.id else record for record in history.topic]
+    given = [replace(each, event=other) if each.event.id == said.id else each for each in history.deliveries]
+    return replace(history, topic=topic, deliveries=given)
 
 
 def _with_journal(history: History, journal: Journal) -> History:

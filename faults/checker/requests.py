@@ -1,7 +1,6 @@
 """What callers were told against what happened: an OK is one effect, a refusal none, silence none or one."""
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from google.protobuf.message import Message
 
@@ -13,10 +12,10 @@ from ronghe.document.v1.document_pb2 import Document
 
 def check(history: History) -> Iterator[Problem]:
     """Count each request's effects at the origin."""
-    effects = _by_mark(history)
+    effects = history.effects
     unsent = {mark for event in history.unsent.values() for mark in marks_in(event.body)}
     for request in history.requests:
-        found = [event for event in effects[request.mark] if event.name in EFFECTS[request.command]]
+        found = [event for event in effects.get(request.mark, ()) if event.name in EFFECTS[request.command]]
         if request.mark in unsent:
             yield from _asked_again(request, found)
             continue
@@ -24,16 +23,6 @@ def check(history: History) -> Iterator[Problem]:
         if request.answers:
             yield from _compare(request, request.answers[0], found)
     yield from _unasked(history, effects)
-
-
-def _by_mark(history: History) -> Mapping[str, list[Event]]:
-    found: dict[str, list[Event]] = defaultdict(list)
-    for journal in history.journals.values():
-        for row in journal.rows:
-            if row.event.origin.partition("-")[0] == journal.subsystem:
-                for mark in marks_in(row.event.body):
-                    found[mark].append(row.event)
-    return found
 
 
 def _count(request: Request, found: list[Event]) -> Iterator[Problem]:
@@ -77,7 +66,7 @@ def _compare(request: Request, answer: Message, found: list[Event]) -> Iterator[
                 yield Problem(Kind.ALTERED, "requests", f"{request.command} was answered with another case", value)
 
 
-def _unasked(history: History, effects: Mapping[str, list[Event]]) -> Iterator[Problem]:
+def _unasked(history: History, effects: Mapping[str, Sequence[Event]]) -> Iterator[Problem]:
     """Facts that only a request can lead to, and that nobody requested."""
     known = {request.mark for request in history.requests}
     by_request = frozenset().union(*EFFECTS.values())

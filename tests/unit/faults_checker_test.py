@@ -8,7 +8,7 @@ import pytest
 from google.protobuf.message import Message
 
 import faults.checker
-from faults.checker import chains, connected, once
+from faults.checker import chains, connected, contents, mutations, once
 from faults.checker.check import check
 from faults.checker.history import Event, History, InboxRow, Kind, TopicRecord
 from faults.checker.mutations import (
@@ -48,6 +48,26 @@ def test_a_checker_that_misses_something_is_found_out(monkeypatch: pytest.Monkey
     monkeypatch.setattr("faults.checker.check.CHECKS", ())
 
     assert len(list(blind_spots(true_history()))) == len(MUTATIONS)
+
+
+@pytest.mark.parametrize(
+    "mutation",
+    [
+        mutations.a_denial_recorded_as_a_grant,
+        mutations.a_decision_without_its_words,
+        mutations.a_judgement_of_somebody_else,
+        mutations.an_opinion_turned_round,
+        mutations.an_answer_without_its_words,
+        mutations.a_field_of_the_form_lost,
+        mutations.a_value_under_another_name,
+    ],
+    ids=lambda mutation: mutation.__name__,
+)
+def test_what_was_asked_for_stands_in_the_fact_it_led_to(mutation: Mutation) -> None:
+    history = mutation(true_history())
+
+    assert [problem.kind for problem in contents.check(history)] == [Kind.ALTERED]
+    assert {problem.where for problem in check(history)} <= {"contents", "outcome", "decision"}
 
 
 def test_a_sample_of_a_long_history_is_a_true_history_itself() -> None:

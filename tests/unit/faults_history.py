@@ -21,9 +21,12 @@ from faults.checker.routes import EFFECTS, holders, owner, receivers
 from ronghe.case.v1.case_pb2 import OUTCOME_GRANTED, Application, Case
 from ronghe.case.v1.case_service_pb2 import ListCasesResponse
 from ronghe.catalog.v1.catalog_pb2 import Collaborator, Organ, ServiceItem
+from ronghe.collaboration.v1 import collaboration_service_pb2 as collaboration
 from ronghe.collaboration.v1.collaboration_pb2 import Answer, Brief, Collaboration, Hop, Standing
-from ronghe.document.v1.document_pb2 import Document
+from ronghe.department.v1 import department_service_pb2 as department
+from ronghe.document.v1.document_pb2 import CertificateReference, Document
 from ronghe.event.v1 import event_pb2 as event
+from ronghe.intake.v1 import intake_service_pb2 as intake
 from ronghe.intake.v1.intake_service_pb2 import SubmitApplicationResponse
 from ronghe.party.v1.party_pb2 import Actor, ApplicantActor, FormValue, Officer, Party, PersonalData
 
@@ -38,7 +41,7 @@ def true_history() -> History:
     """Everything of it."""
     events = _events()
     requests = [
-        Request("somebody", command, MARKS[command], b"", answers=[_answer(command, events)])
+        Request("somebody", command, MARKS[command], _body(command), answers=[_answer(command, events)])
         for command, effects in EFFECTS.items()
         if any(each.name in effects and MARKS[command].encode() in each.body for each in events)
     ]
@@ -95,9 +98,11 @@ def _facts() -> Sequence[Message]:
     lead, asked = Organ(id=LEAD), Organ(id=ASKED, name="规划局", division="500103")
     item = ServiceItem(collaborators=[Collaborator(id="planning", discloses=["area_m2"])])
     application = Application(case_id=CASE, intake_id="yukuaiban", item=item, lead=lead)
+    application.form.append(FormValue(name="area_m2", number=12))
     application.personal.CopyFrom(PersonalData(applicant=Party(name="申请人甲", mobile="19900000001")))
     of: dict[str, Any] = {"collaboration_id": COLLABORATION, "lead_id": LEAD}
     task: dict[str, Any] = {**of, "task_id": TASK}
+    certificate = CertificateReference(number="证1")
     brief = Brief(rule="planning", form=[FormValue(name="area_m2", number=12)])
     return [
         event.Submitted(
@@ -115,21 +120,59 @@ def _facts() -> Sequence[Message]:
         event.TaskRouted(**task, hop=Hop(to=f"center/{CENTER}")),
         event.TaskAssigned(**task, organ=asked, brief=brief),
         event.TaskSigned(**task, organ_id=ASKED, officer=_officer("SignForTaskRequest")),
-        event.TaskAnswered(**task, organ_id=ASKED, answer=Answer(officer=_officer("AnswerTaskRequest"))),
+        event.TaskAnswered(**task, organ_id=ASKED, answer=_signed("AnswerTaskRequest")),
         event.AnswerReceived(**task, organ=asked, answer=_agreed()),
         event.CollaborationConcluded(**of),
         event.Decided(
             officer=_officer("DecideApplicationRequest"),
             outcome=OUTCOME_GRANTED,
-            decision=Document(opinions=["规划局：附条件同意"], conditions=["限高三米（规划局）"]),
+            decision=Document(
+                opinions=["规划局：附条件同意"], conditions=["限高三米（规划局）"], certificate=certificate
+            ),
             collaborations=[COLLABORATION],
         ),
         event.Closed(officer=_officer("CloseCaseRequest")),
     ]
 
 
+def _body(command: str) -> bytes:
+    """What the caller asked for."""
+    officer, agreed = _officer(command), _agreed()
+    submitted = _facts()[0].application  # type: ignore[attr-defined]
+    asked = {
+        "SubmitApplicationRequest": intake.SubmitApplicationRequest(
+            actor=Actor(applicant=ApplicantActor(method=MARKS[command])),
+            personal=submitted.personal,
+            form=submitted.form,
+        ),
+        "AcceptApplicationRequest": department.AcceptApplicationRequest(
+            actor=officer, case_id=CASE, as_proposed=department.AcceptApplicationRequest.AsProposed()
+        ),
+        "RequestCollaborationRequest": collaboration.RequestCollaborationRequest(
+            actor=officer, case_id=CASE.upper(), if_version=2
+        ),
+        "SignForTaskRequest": collaboration.SignForTaskRequest(actor=officer, task_id=TASK),
+        "AnswerTaskRequest": collaboration.AnswerTaskRequest(actor=officer, task_id=TASK, answer=agreed),
+        "DecideApplicationRequest": department.DecideApplicationRequest(
+            actor=officer,
+            case_id=CASE,
+            if_version=4,
+            granted=department.DecideApplicationRequest.Granted(certificate_number="证1"),
+            citations=[department.DecideApplicationRequest.Citation(collaboration_id=COLLABORATION, round=1)],
+        ),
+        "CloseCaseRequest": department.CloseCaseRequest(actor=officer, case_id=CASE),
+    }
+    return asked[command].SerializeToString() if command in asked else b""
+
+
 def _agreed() -> Answer:
     return Answer(opinion=Answer.OPINION_AGREE_WITH_CONDITIONS, conditions=["限高三米"])
+
+
+def _signed(command: str) -> Answer:
+    answer = _agreed()
+    answer.officer.CopyFrom(_officer(command))
+    return answer
 
 
 def _officer(command: str) -> Officer:
