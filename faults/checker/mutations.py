@@ -10,7 +10,7 @@ from faults.checker.chains import chained
 from faults.checker.check import check, problems
 from faults.checker.history import History, InboxRow, Journal, Kind, Row, Shown, Span, parse
 from faults.checker.routes import OUTCOMES
-from ronghe.case.v1.case_pb2 import OUTCOME_DENIED, OUTCOME_GRANTED, Case
+from ronghe.case.v1.case_pb2 import OUTCOME_DENIED, OUTCOME_GRANTED, STATE_ACCEPTED, Case
 from ronghe.case.v1.case_service_pb2 import GetCaseTimelineResponse, ListCasesResponse, TimelineEntry
 from ronghe.collaboration.v1.collaboration_pb2 import Answer, Brief, Collaboration, Task
 from ronghe.collaboration.v1.collaboration_service_pb2 import ListCollaborationsResponse, ListTasksResponse
@@ -272,6 +272,50 @@ def a_value_under_another_name(history: History) -> History:
     return _said_otherwise(history, "Submitted", rename, lambda submitted: submitted.application.form)
 
 
+def another_outcome_everywhere(history: History) -> History:
+    """All subsystems fold in one way, and that is wrong."""
+
+    def turn(case: Any) -> None:
+        case.outcome = OUTCOME_DENIED if case.outcome == OUTCOME_GRANTED else OUTCOME_GRANTED
+
+    return _shown_otherwise(history, turn)
+
+
+def a_case_that_is_open_everywhere(history: History) -> History:
+    """It has its outcome, and goes on."""
+
+    def open_again(case: Any) -> None:
+        case.state = STATE_ACCEPTED
+
+    return _shown_otherwise(history, open_again)
+
+
+def a_document_that_nobody_issued(history: History) -> History:
+    """All subsystems show it."""
+
+    def alter(case: Any) -> None:
+        case.documents[-1].contact = "elsewhere"
+
+    return _shown_otherwise(history, alter)
+
+
+def a_collaboration_that_ended_otherwise_everywhere(history: History) -> History:
+    """It was concluded, and both the center and the lead show it recalled, or the other way round."""
+    ends = ("CollaborationConcluded", "CollaborationRecalled")
+    name = next(event.fact.collaboration_id for event in history.own.values() if event.name in ends)
+    for journal in (history.journals["governance"], history.journals["department"]):
+        other = Collaboration.FromString(journal.collaborations[name].SerializeToString())
+        is_recalled = other.state == other.STATE_RECALLED
+        other.state = other.STATE_CONCLUDED if is_recalled else other.STATE_RECALLED
+        history = _with_journal(history, replace(journal, collaborations={**journal.collaborations, name: other}))
+    return history
+
+
+def a_subsystem_that_shows_nothing(history: History) -> History:
+    """It has its journal, and not one view."""
+    return replace(_with_journal(history, replace(history.journals["governance"], cases={})), whole=True)
+
+
 # --- stuck, misrouted, disclosed, invented, disconnected ---
 
 
@@ -461,6 +505,11 @@ MUTATIONS: dict[Mutation, Kind] = {
     an_answer_without_its_words: Kind.ALTERED,
     a_field_of_the_form_lost: Kind.ALTERED,
     a_value_under_another_name: Kind.ALTERED,
+    another_outcome_everywhere: Kind.ALTERED,
+    a_case_that_is_open_everywhere: Kind.ALTERED,
+    a_document_that_nobody_issued: Kind.ALTERED,
+    a_collaboration_that_ended_otherwise_everywhere: Kind.ALTERED,
+    a_subsystem_that_shows_nothing: Kind.LOST,
     an_item_nobody_took: Kind.STUCK,
     an_event_set_aside: Kind.STUCK,
     a_journal_that_nobody_signs: Kind.STUCK,
@@ -517,6 +566,16 @@ def _said_otherwise(
     topic = [replace(record, event=other) if record.event.id == said.id else record for record in history.topic]
     given = [replace(each, event=other) if each.event.id == said.id else each for each in history.deliveries]
     return replace(history, topic=topic, deliveries=given)
+
+
+def _shown_otherwise(history: History, change: Callable[[Any], None]) -> History:
+    """The view of a decided case says something else, in all subsystems."""
+    case_id = _row(history, "department", "Decided").event.case_id
+    for journal in history.journals.values():
+        other = Case.FromString(journal.cases[case_id].SerializeToString())
+        change(other)
+        history = _with_journal(history, replace(journal, cases={**journal.cases, case_id: other}))
+    return history
 
 
 def _with_journal(history: History, journal: Journal) -> History:

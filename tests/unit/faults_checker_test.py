@@ -8,7 +8,7 @@ import pytest
 from google.protobuf.message import Message
 
 import faults.checker
-from faults.checker import chains, connected, contents, mutations, once
+from faults.checker import chains, connected, contents, mutations, once, outcomes
 from faults.checker.check import check
 from faults.checker.history import Event, History, InboxRow, Kind, TopicRecord
 from faults.checker.mutations import (
@@ -67,7 +67,32 @@ def test_what_was_asked_for_stands_in_the_fact_it_led_to(mutation: Mutation) -> 
     history = mutation(true_history())
 
     assert [problem.kind for problem in contents.check(history)] == [Kind.ALTERED]
-    assert {problem.where for problem in check(history)} <= {"contents", "outcome", "decision"}
+
+
+@pytest.mark.parametrize(
+    "mutation",
+    [
+        mutations.another_outcome_everywhere,
+        mutations.a_case_that_is_open_everywhere,
+        mutations.a_document_that_nobody_issued,
+        mutations.a_collaboration_that_ended_otherwise_everywhere,
+    ],
+    ids=lambda mutation: mutation.__name__,
+)
+def test_a_view_that_is_wrong_in_the_same_way_everywhere_is_found(mutation: Mutation) -> None:
+    history = mutation(true_history())
+
+    found = check(history)
+
+    assert {problem.kind for problem in found} == {Kind.ALTERED}
+    assert {problem.where for problem in found} <= {*history.journals}
+
+
+def test_a_subsystem_without_any_view_is_found_where_everything_is_known() -> None:
+    history = mutations.a_subsystem_that_shows_nothing(true_history())
+
+    assert ("governance", "the case has no view") in {(each.where, each.what) for each in outcomes.check(history)}
+    assert list(outcomes.check(replace(history, whole=False))) == []
 
 
 def test_a_sample_of_a_long_history_is_a_true_history_itself() -> None:

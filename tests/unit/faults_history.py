@@ -18,7 +18,7 @@ from faults.checker.history import Delivery, Event, History, InboxRow, Journal, 
 from faults.checker.marks import mark_of
 from faults.checker.mutations import rechained
 from faults.checker.routes import EFFECTS, holders, owner, receivers
-from ronghe.case.v1.case_pb2 import OUTCOME_GRANTED, Application, Case
+from ronghe.case.v1.case_pb2 import OUTCOME_GRANTED, STATE_CLOSED, Application, Case
 from ronghe.case.v1.case_service_pb2 import ListCasesResponse
 from ronghe.catalog.v1.catalog_pb2 import Collaborator, Organ, ServiceItem
 from ronghe.collaboration.v1 import collaboration_service_pb2 as collaboration
@@ -193,7 +193,9 @@ def _journal(name: str, events: Sequence[Event]) -> Journal:
             if name in holders(each.name)
         ]
     )
-    case, collaborations = Case(case_id=CASE, documents=[events[0].fact.voucher]), {}
+    facts = {each.name: each.fact for each in events}
+    papers = [facts["Submitted"].voucher, facts["Accepted"].receipt, facts["Decided"].decision]
+    case, collaborations = Case(case_id=CASE, state=STATE_CLOSED, outcome=OUTCOME_GRANTED, documents=papers), {}
     if name != "intake":
         case.collaborations.append(Standing(collaboration_id=COLLABORATION))
         state = Collaboration.STATE_CONCLUDED
