@@ -9,6 +9,7 @@ from sqlalchemy import make_url
 
 from bridge.kafka import KafkaAccess
 from bridge.settings import BridgeSettings
+from clients.telemetry.store import LEAST_STORE_BYTES, STORE_BYTES
 from ronghe.operations.v1.operations_service_pb2 import GetSettingsResponse
 
 
@@ -27,6 +28,11 @@ class SubsystemSettings(BaseSettings):
     peer_origin: str = Field(default="", description="name of the deployment whose inbox is pulled")
     kafka: str = Field(default="", description="Kafka bootstrap servers; intake needs them after a restore only")
     spans: Path = Field(description="folder of the local span store, used while no OTLP endpoint is set")
+    span_bytes: int = Field(
+        default=STORE_BYTES,
+        ge=LEAST_STORE_BYTES,
+        description="how much of it this process fills at most, in bytes; the oldest spans go first",
+    )
     log: Path | None = Field(default=None, description="log file; standard output when absent")
     sampling: float = Field(default=1.0, ge=0, le=1, description="share of cases that are traced")
     stepped_clock: bool = Field(default=False, description="a simulation: operators may advance the clock")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from clients.telemetry.metrics import Metrics
 from clients.telemetry.spans import Exporter, Sampler, SpanQueue
-from clients.telemetry.store import FileExporter
+from clients.telemetry.store import STORE_BYTES, FileExporter
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +22,14 @@ class Telemetry:
 
 @asynccontextmanager
 async def telemetry(
-    service: str, spans_folder: Path, sampling: float = 1.0, process: str = ""
+    service: str, spans_folder: Path, sampling: float = 1.0, process: str = "", store_bytes: int = STORE_BYTES
 ) -> AsyncIterator[Telemetry]:
     """To the collector of the standard OTEL_EXPORTER_OTLP_ variables; without one, spans go to the folder.
 
-    `process` tells a service's replicas apart there.
+    `process` tells a service's replicas apart there, and each keeps so many bytes at most.
     """
-    spans = SpanQueue(service, Sampler(sampling), _exporter(service, spans_folder, process or service))
+    exporter = _exporter(service, spans_folder, process or service, store_bytes)
+    spans = SpanQueue(service, Sampler(sampling), exporter)
     metrics = Metrics(service, otlp=_has_collector("METRICS"))
     metrics.gauge("ronghe.spans.dropped", "{span}", "spans dropped since start", lambda: {"": spans.dropped})
     spans.start()
@@ -38,12 +39,12 @@ async def telemetry(
         await asyncio.gather(asyncio.to_thread(spans.close), asyncio.to_thread(metrics.close))
 
 
-def _exporter(service: str, folder: Path, process: str) -> Exporter:
+def _exporter(service: str, folder: Path, process: str, store_bytes: int) -> Exporter:
     if _has_collector("TRACES"):
         from clients.telemetry.otlp import OtlpExporter
 
         return OtlpExporter(service)
-    return FileExporter(folder, process)
+    return FileExporter(folder, process, store_bytes)
 
 
 def _has_collector(signal: str) -> bool:

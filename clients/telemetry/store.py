@@ -12,6 +12,9 @@ from clients.telemetry.ids import SpanContext
 from clients.telemetry.spans import Span
 
 STORE_BYTES = 64 * 1024 * 1024
+"""Of a process, where nothing else is set."""
+LEAST_STORE_BYTES = 16 * 1024 * 1024
+"""Each of its files takes what is exported at once."""
 FILES = 8
 
 

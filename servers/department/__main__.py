@@ -58,7 +58,9 @@ async def main(settings: SubsystemSettings) -> None:
     view = CaseView(cases.table, cases.state)
     subsystem = Subsystem(settings.origin, streams, Path(__file__).parent / "migrations")
     async with (
-        telemetry(settings.origin, settings.spans, settings.sampling, settings.process) as observed,
+        telemetry(
+            settings.origin, settings.spans, settings.sampling, settings.process, settings.span_bytes
+        ) as observed,
         running(
             settings.database_url,
             subsystem,

@@ -50,7 +50,9 @@ async def main(settings: SubsystemSettings) -> None:
     journal = JournalStream(settings.origin, authorities, settings.peer_origin)
     subsystem = Subsystem(settings.origin, [rules, journal], Path(__file__).parent / "migrations")
     async with (
-        telemetry(settings.origin, settings.spans, settings.sampling, settings.process) as observed,
+        telemetry(
+            settings.origin, settings.spans, settings.sampling, settings.process, settings.span_bytes
+        ) as observed,
         running(
             settings.database_url,
             subsystem,

@@ -1,6 +1,7 @@
 import ast
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
@@ -252,6 +253,26 @@ def test_a_trace_has_the_submission_as_its_one_root() -> None:
 
     assert [problem.what for problem in check(replace(history, spans=[stranger]))] == ["2 roots"]
     assert check(replace(history, spans=())) == []
+
+
+def test_spans_that_no_death_explains_are_counted() -> None:
+    history = true_history()
+    events = [event for events in history.by_case.values() for event in events]
+    times = {event.id: number * 60_000_000 for number, event in enumerate(events)}
+    journals = {
+        name: replace(
+            journal,
+            rows=[replace(row, event=replace(row.event, recorded_at=times[row.event.id])) for row in journal.rows],
+        )
+        for name, journal in history.journals.items()
+    }
+    (lost,) = (place for place, event in enumerate(events) if event.name == "Decided")
+    died = datetime.fromtimestamp(lost * 60 + 9, UTC).isoformat()
+    line = f'{{"child": "department-2", "event": "supervisor.restarts", "timestamp": "{died}"}}\n{{"event": "superv'
+    history = replace(history, journals=journals, files={"log/mesh.log": line.encode()})
+
+    assert connected.filled(history) == len(events) - 1
+    assert connected.unexplained(history) == len(events) - 2
 
 
 def test_a_trace_without_a_submission_has_no_root() -> None:

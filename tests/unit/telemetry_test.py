@@ -30,8 +30,9 @@ from clients.telemetry.metrics import CALL_SECONDS, Metrics
 from clients.telemetry.otlp import OtlpExporter
 from clients.telemetry.process import telemetry
 from clients.telemetry.spans import MAX_QUEUED, Sampler, Span, SpanQueue
-from clients.telemetry.store import FileExporter, read_trace
+from clients.telemetry.store import LEAST_STORE_BYTES, FileExporter, read_trace
 from clients.telemetry.tree import faults, print_tree
+from servers.settings import SubsystemSettings
 from tests.collector import Collector, collecting
 
 TRACE = trace_id("019ab3f0-7c1e-7d2a-9b4c-0123456789ab")
@@ -267,6 +268,27 @@ def test_the_oldest_spans_go_when_the_store_is_full(tmp_path: Path) -> None:
     ids = _ids(tmp_path)
     assert ids == [*range(ids[0], 401), 1_000]
     assert 50 < len(ids) < 400
+
+
+async def test_a_process_keeps_as_many_spans_as_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RONGHE_SPAN_BYTES", str(LEAST_STORE_BYTES))
+    settings = SubsystemSettings(
+        origin="intake-01", database_url="sqlite://", pki=tmp_path, secret=tmp_path, spans=tmp_path / "spans"
+    )
+    assert settings.span_bytes == LEAST_STORE_BYTES
+    async with telemetry(settings.origin, settings.spans, store_bytes=settings.span_bytes) as observed:
+        for number in range(1, 41_001):
+            observed.spans.record(
+                "x" * 500,
+                SpanContext(TRACE, number),
+                parent=None,
+                kind="internal",
+                start_ns=0,
+                end_ns=1,
+                attributes={},
+            )
+    sizes = [path.stat().st_size for path in settings.spans.iterdir()]
+    assert LEAST_STORE_BYTES // 2 < sum(sizes) <= LEAST_STORE_BYTES
 
 
 def test_restarts_do_not_push_spans_out_of_the_store(tmp_path: Path) -> None:
