@@ -316,6 +316,13 @@ def a_subsystem_that_shows_nothing(history: History) -> History:
     return replace(_with_journal(history, replace(history.journals["governance"], cases={})), whole=True)
 
 
+def an_item_given_again_with_other_contents(history: History) -> History:
+    """Its sequence and its event's id are the same, which is all that a de-duplication looks at."""
+    first = history.deliveries[0]
+    other = replace(first.event, body=first.event.body + b"\x82\xd3\x12\x01x")
+    return replace(history, deliveries=[*history.deliveries, replace(first, event=other)])
+
+
 # --- stuck, misrouted, disclosed, invented, disconnected ---
 
 
@@ -510,6 +517,7 @@ MUTATIONS: dict[Mutation, Kind] = {
     a_document_that_nobody_issued: Kind.ALTERED,
     a_collaboration_that_ended_otherwise_everywhere: Kind.ALTERED,
     a_subsystem_that_shows_nothing: Kind.LOST,
+    an_item_given_again_with_other_contents: Kind.ALTERED,
     an_item_nobody_took: Kind.STUCK,
     an_event_set_aside: Kind.STUCK,
     a_journal_that_nobody_signs: Kind.STUCK,
