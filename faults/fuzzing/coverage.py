@@ -7,7 +7,13 @@ from dataclasses import dataclass, field
 from google.protobuf.descriptor import MethodDescriptor
 from grpc import StatusCode
 
-OK, STREAM, NOT_THERE = "OK", "STREAM", StatusCode.UNIMPLEMENTED.name
+OK, STREAM = "OK", "STREAM"
+NOT_CALLED = frozenset(
+    code.name for code in (StatusCode.UNIMPLEMENTED, StatusCode.UNAUTHENTICATED, StatusCode.PERMISSION_DENIED)
+)
+"""Such an answer says nothing of the RPC: there is none, or it is not the caller's."""
+REACHED = frozenset({OK, STREAM, StatusCode.FAILED_PRECONDITION.name})
+"""What was answered so was understood, and done, or refused by the rules."""
 
 
 @dataclass
@@ -31,9 +37,14 @@ class Coverage:
 
     @property
     def uncalled(self) -> Sequence[str]:
-        """RPCs that no server that has them was asked."""
-        return [name for name, codes in self.calls.items() if not codes.keys() - {NOT_THERE}]
+        """RPCs that no server that has them was asked, by anybody who may ask."""
+        return [name for name, codes in self.calls.items() if not codes.keys() - NOT_CALLED]
 
-    def report(self) -> Mapping[str, Mapping[str, Mapping[str, int]]]:
+    @property
+    def unreached(self) -> Sequence[str]:
+        """RPCs of which no request got past the checks of its form: read, or come to the rules; in bulk, its items."""
+        return [name for name, codes in self.calls.items() if not (self.items.get(name) or codes).keys() & REACHED]
+
+    def report(self) -> Mapping[str, Mapping[str, Mapping[str, int]] | Sequence[str]]:
         """How many were accepted, and how many refused, by their codes."""
-        return {"calls": self.calls, "items of bulk calls": self.items}
+        return {"calls": self.calls, "items of bulk calls": self.items, "unreached": self.unreached}

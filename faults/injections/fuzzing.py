@@ -28,6 +28,7 @@ from faults.fuzzing.messages import Hostile, wrapped
 from faults.injections.fuzzed_desk import CALL_SECONDS, COMMANDS, DESK, KEPT, FuzzedDesk, fuzzed_desk
 from faults.injections.processes import nobody_dies
 from faults.injections.stage import Injection, NotInjected, Stage
+from faults.load.cast import ASKED, DESKS, DISTRICT, TERMINAL
 from faults.mesh import SUBSYSTEMS
 from faults.processes import memory_of
 
@@ -54,6 +55,15 @@ BUGS = (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DEADL
 NAMES = ("case_id", "task_id", "collaboration_id", "item_code")
 """What a command is about."""
 READS = ("Get", "List", "Preview", "Locate", "Fetch", "Open")
+JUDGED = ("CaseService", "CollaborationService", "DocumentService", "IntakeService")
+"""Whose answers are about cases,"""
+ONLOOKERS = ("organ", "center", "terminal")
+"""and who may not see all of them."""
+MOST_SHOWN, LINES = 300, 5
+"""So many answers of each RPC to each party are judged, with so many lines. What is shown to a stranger is seldom."""
+CASES_KNOWN = 100
+INVOLVED = (Identity("organ", DESKS[0].lead), Identity("organ", ASKED[0]), Identity("center", DISTRICT), TERMINAL)
+"""Some whom cases of the load concern: others' are for none of them."""
 
 
 @dataclass
@@ -79,9 +89,13 @@ class _Fuzzing:
     coverage: Coverage
     carried: Mapping[str, Mapping[str, Sequence[int]]]
     """RPC -> what it can carry."""
+    known: list[str] = field(default_factory=list)
+    """Ids and codes that exist: those of the load as it goes on."""
     effects: Counter[str] = field(default_factory=Counter)
     """Commands of others than the desk that were accepted: none of them is right."""
     grown: dict[str, int] = field(default_factory=dict)
+    shown: Counter[tuple[Identity, str]] = field(default_factory=Counter)
+    """Party and RPC -> answers that were written down to be judged."""
 
     async def call(self, door: _Door, method: MethodDescriptor) -> None:
         """One request, or one stream of them."""
@@ -111,7 +125,9 @@ class _Fuzzing:
             await self.desk.refused(request_id, error_of(failure))
             raise
         self.coverage.calls[method.full_name][OK] += 1
-        await self._accepted(method, request_id, GetMessageClass(method.output_type).FromString(answer))
+        found = GetMessageClass(method.output_type).FromString(answer)
+        await self._accepted(method, request_id, found)
+        await self._shown(door.party, method, GetMessageClass(method.input_type).FromString(body), found)
 
     async def _stream(self, door: _Door, method: MethodDescriptor, path: str) -> None:
         bodies = [body for _, body in await self._made(door, method, STREAM_MESSAGES)]
@@ -172,6 +188,15 @@ class _Fuzzing:
         if not await self.desk.accepted(request_id, answer) and is_command:
             self.effects[method.name] += 1
 
+    async def _shown(self, party: Identity, method: MethodDescriptor, request: Message, answer: Message) -> None:
+        """Let the checker judge what a party was given that may not see everything; an empty list shows nothing."""
+        is_judged = method.containing_service.name in JUDGED and method.name.startswith(READS)
+        if not is_judged or party.kind not in ONLOOKERS or not answer.ByteSize():
+            return
+        self.shown[party, method.name] += 1
+        if self.shown[party, method.name] <= MOST_SHOWN:
+            await self.stage.load.onlookers.note(party, request, shortened(answer, self.chance))
+
     def _failed(self, method: MethodDescriptor, error: RongheError, codes: Counter[str]) -> None:
         codes[error.code.name] += 1
         if error.code in BUGS:
@@ -192,10 +217,11 @@ def fuzzed(requests: int) -> Injection:
 
     async def inject(stage: Stage) -> None:
         chance = Random(stage.chance.random())
-        hostile, every = Hostile(chance, _known(stage)), methods()
+        known, every = _known(stage), methods()
+        hostile = Hostile(chance, known)
         async with fuzzed_desk(stage, chance, hostile) as desk:
             carrying = {method.full_name: carried(method) for method in every}
-            fuzzing = _Fuzzing(stage, chance, hostile, desk, Coverage.of(every), carrying)
+            fuzzing = _Fuzzing(stage, chance, hostile, desk, Coverage.of(every), carrying, known)
             sizes = {name: memory_of(stage.mesh.pid(name)) for name in SUBSYSTEMS}
             started = time.monotonic()
             with nobody_dies(stage):
@@ -220,6 +246,7 @@ async def _sent(fuzzing: _Fuzzing, requests: int, sizes: Mapping[str, int]) -> N
                 party = pki / door.party.kind / f"{door.party.id}.pem"
                 await noise(stage.mesh.addresses[chance.choice(SUBSYSTEMS)], party, pki / "ca.pem", chance)
                 fuzzing.measure(sizes)
+                fuzzing.known[:] = _known(stage)
 
     await asyncio.gather(*(work() for _ in range(AT_ONCE)))
     await asyncio.gather(*(door.channel.close() for door in (desk, *doors)))
@@ -233,6 +260,8 @@ def _write(stage: Stage, fuzzing: _Fuzzing) -> None:
     items = sum(coverage.items.values(), Counter[str]())
     stage.figures |= {f"fuzzed in bulk {name}": number for name, number in sorted(items.items())}
     stage.figures["RPCs fuzzed"] = len(coverage.calls) - len(coverage.uncalled)
+    stage.figures["of them read, or come to the rules"] = len(coverage.calls) - len(coverage.unreached)
+    stage.figures["fuzzed answers judged"] = sum(min(count, MOST_SHOWN) for count in fuzzing.shown.values())
     stage.figures |= {f"{name} grew by MiB": round(size / 2**20) for name, size in fuzzing.grown.items()}
 
 
@@ -260,10 +289,25 @@ def strange(right: Message) -> Any:
     return request
 
 
-def _known(stage: Stage) -> Sequence[str]:
-    """Ids and codes that exist."""
+def shortened(answer: Any, chance: Random) -> Message:
+    """With a few of the lines of each list."""
+    for field_, lines in answer.ListFields():
+        if field_.is_repeated and len(lines) > LINES:
+            kept = [lines[place] for place in sorted(chance.sample(range(len(lines)), LINES))]
+            del lines[:]
+            lines.extend(kept)
+    return answer  # type: ignore[no-any-return]
+
+
+def _known(stage: Stage) -> list[str]:
+    """Ids and codes that exist: of the first cases and of the last ones, with what was asked about them."""
     cast = stage.load.cast
-    return [*list(cast.told)[:200], *list(cast.items)[:10], *cast.organs, *cast.centers, "yukuaiban", "local"]
+    cases = list(cast.told)
+    chosen = [*cases[:CASES_KNOWN], *cases[-CASES_KNOWN:]]
+    tasks = [task_id for case_id in chosen for task_id in cast.told[case_id].answers]
+    asked = {name for case_id in chosen for _, _, name in cast.told[case_id].facts if name}
+    names = [*list(cast.items)[:10], *cast.organs, *cast.centers, "yukuaiban", "local"]
+    return [*chosen, *tasks, *sorted(asked), *names]
 
 
 def _doors(stage: Stage, chance: Random) -> list[_Door]:
@@ -285,7 +329,7 @@ def _door_of_desk(stage: Stage) -> _Door:
 
 
 def _parties(pki: Path, chance: Random) -> list[Identity]:
-    found: list[Identity] = []
+    found: list[Identity] = [*INVOLVED]
     for folder in sorted(path for path in pki.iterdir() if path.is_dir() and path.name != "broker"):
         files = sorted(folder.glob("*.pem"))
         found += [Identity(folder.name, each.stem) for each in chance.sample(files, min(len(files), PARTIES_OF_A_KIND))]

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from google.protobuf.message import Message
+
 from clients.department import DepartmentClient
 from clients.errors import NotFound
 from clients.identity import Identity
@@ -42,16 +44,19 @@ class Onlookers:
         party, client, reads = self.chance.choice(_parties(self.cast))
         call, request = self.chance.choice(reads(client, case))
         with suppress(NotFound):  # as it should be of what is none of the party's business
-            answer = await self.cast.caller.repeated(call, request)
-            await self.log.write(
-                {
-                    "kind": "shown",
-                    "party": str(party),
-                    "case_id": getattr(request, "case_id", ""),
-                    "answer_type": answer.DESCRIPTOR.full_name,
-                    "answer": base64.b64encode(answer.SerializeToString()).decode(),
-                }
-            )
+            await self.note(party, request, await self.cast.caller.repeated(call, request))
+
+    async def note(self, party: Identity, request: Message, answer: Message) -> None:
+        """Write down what a party was shown, for the checker to judge."""
+        await self.log.write(
+            {
+                "kind": "shown",
+                "party": str(party),
+                "case_id": getattr(request, "case_id", "").lower(),
+                "answer_type": answer.DESCRIPTOR.full_name,
+                "answer": base64.b64encode(answer.SerializeToString()).decode(),
+            }
+        )
 
 
 def _parties(cast: Cast) -> Sequence[tuple[Identity, Any, Reads]]:

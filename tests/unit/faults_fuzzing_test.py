@@ -1,6 +1,8 @@
 """Hostile requests: what they are made of, which are right but for one place, and what is seen of their answers."""
 
 import json
+from collections import defaultdict
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -12,20 +14,27 @@ from google.rpc.status_pb2 import Status
 from grpc import StatusCode
 
 from clients.errors import InvalidRequest, Unavailable
+from clients.identity import Identity
+from faults.checker import disclosure, logs
+from faults.checker.history import Kind
 from faults.checker.marks import mark_of
 from faults.fuzzing.contract import carried, methods
 from faults.fuzzing.coverage import Coverage
 from faults.fuzzing.messages import Hostile, wrapped
 from faults.injections.fuzzed_desk import DESK, FuzzedDesk
-from faults.injections.fuzzing import _Fuzzing, strange
+from faults.injections.fuzzing import LINES, _Door, _Fuzzing, _known, shortened, strange
 from faults.load.caller import Caller
 from faults.load.case import Case
+from faults.load.cast import Told
 from faults.load.durable import DurableLog
+from faults.load.onlookers import Onlookers
 from ronghe.case.v1.case_pb2 import Case as View
-from ronghe.case.v1.case_service_pb2 import GetCaseRequest, GetCaseResponse
+from ronghe.case.v1.case_service_pb2 import GetCaseRequest, GetCaseResponse, ListCasesRequest, ListCasesResponse
 from ronghe.collaboration.v1 import collaboration_service_pb2 as collaboration
 from ronghe.department.v1 import department_service_pb2 as pb
+from ronghe.event.v1.event_pb2 import AnswerReceived
 from ronghe.intake.v1 import intake_service_pb2 as intake
+from tests.unit.faults_history import CASE, true_history
 
 EVERY = {method.name: method for method in methods()}
 CLOSE = pb.CloseCaseRequest(request_id="0", case_id="1")
@@ -80,6 +89,85 @@ def test_an_rpc_is_called_where_a_server_has_it() -> None:
     assert EVERY["GetCase"].full_name not in coverage.uncalled
     assert coverage.totals == {"UNIMPLEMENTED": 3, "NOT_FOUND": 1}
     json.dumps(coverage.report())
+
+
+def test_an_rpc_that_only_those_called_who_may_not_was_not_called() -> None:
+    coverage = Coverage.of(methods())
+    coverage.calls[EVERY["GetSummary"].full_name]["PERMISSION_DENIED"] += 3
+    assert EVERY["GetSummary"].full_name in coverage.uncalled
+
+
+def test_an_rpc_is_reached_where_it_was_answered_or_refused_by_the_rules() -> None:
+    coverage = Coverage.of(methods())
+    coverage.calls[EVERY["CloseCase"].full_name]["FAILED_PRECONDITION"] += 1
+    coverage.calls[EVERY["GetCase"].full_name]["OK"] += 1
+    coverage.calls[EVERY["GetTask"].full_name]["NOT_FOUND"] += 1
+    coverage.calls[EVERY["ExecuteCommands"].full_name]["OK"] += 1
+    coverage.items[EVERY["ExecuteCommands"].full_name]["INVALID_ARGUMENT"] += 1
+    coverage.items[EVERY["SubmitApplications"].full_name]["OK"] += 1
+    reached = coverage.calls.keys() - set(coverage.unreached)
+    assert reached == {EVERY[name].full_name for name in ("CloseCase", "GetCase", "SubmitApplications")}
+
+
+async def test_what_a_stranger_is_shown_is_written_down_and_found(tmp_path: Path) -> None:
+    request, answer = GetCaseRequest(case_id=CASE.upper()), GetCaseResponse(case=View(case_id=CASE))
+    with DurableLog(tmp_path / "requests") as log, DurableLog(tmp_path / "shown") as shown:
+        desk = desk_of(log)
+        onlookers = Onlookers(SimpleNamespace(), shown, Random(1))  # type: ignore[arg-type]
+        load = SimpleNamespace(cast=SimpleNamespace(caller=desk.caller), onlookers=onlookers)
+        fuzzing = _Fuzzing(
+            SimpleNamespace(load=load),  # type: ignore[arg-type]
+            desk.chance,
+            desk.hostile,
+            desk,
+            Coverage.of(methods()),
+            {},
+        )
+        stranger, insider = Identity("organ", "elsewhere"), Identity("auditor", "local")
+        for party in (stranger, insider):
+            await fuzzing._shown(party, EVERY["GetCase"], request, answer)
+        await fuzzing._shown(stranger, EVERY["ListCases"], ListCasesRequest(), ListCasesResponse())
+        await fuzzing._shown(stranger, EVERY["CloseCase"], CLOSE, pb.CloseCaseResponse(version=1))
+    found = logs.shown([tmp_path / "shown"])
+
+    assert [(each.party, each.case_id, each.answer) for each in found] == [(str(stranger), CASE, answer)]
+    assert {each.kind for each in disclosure.check(replace(true_history(), shown=found))} == {Kind.DISCLOSED}
+
+
+async def test_the_answer_to_a_hostile_read_is_not_thrown_away(tmp_path: Path) -> None:
+    async def answered(_: bytes, **options: float) -> bytes:
+        return GetCaseResponse(case=View(case_id=CASE)).SerializeToString()
+
+    with DurableLog(tmp_path / "requests") as log, DurableLog(tmp_path / "shown") as shown:
+        desk = desk_of(log)
+        onlookers = Onlookers(SimpleNamespace(), shown, Random(1))  # type: ignore[arg-type]
+        stage: Any = SimpleNamespace(
+            load=SimpleNamespace(cast=SimpleNamespace(caller=desk.caller), onlookers=onlookers)
+        )
+        carrying = {method.full_name: carried(method) for method in methods()}
+        fuzzing = _Fuzzing(stage, desk.chance, Hostile(Random(4), []), desk, Coverage.of(methods()), carrying)
+        fuzzing.hostile.request = lambda descriptor: GetCaseRequest(case_id=CASE).SerializeToString()  # type: ignore[method-assign]
+        channel: Any = SimpleNamespace(unary_unary=lambda path: answered)
+        await fuzzing.call(_Door(Identity("organ", "elsewhere"), "", channel, []), EVERY["GetCase"])
+
+    assert [each.party for each in logs.shown([tmp_path / "shown"])] == ["organ/elsewhere"]
+
+
+def test_a_list_is_judged_by_a_few_of_its_lines() -> None:
+    answer = ListCasesResponse(cases=[View(case_no=str(number)) for number in range(100)])
+    found: Any = shortened(answer, Random(1))
+    assert len(found.cases) == LINES
+
+
+def test_ids_that_exist_are_those_of_the_load_as_it_goes_on() -> None:
+    told: defaultdict[str, Told] = defaultdict(Told)
+    for number in range(300):
+        told[f"case {number}"].say("organ/x", "AnswerReceived", f"collaboration {number}")
+    told["case 299"].answers["a task"] = AnswerReceived()
+    cast = SimpleNamespace(told=told, items={}, organs={"x": None}, centers={})
+    known = _known(SimpleNamespace(load=SimpleNamespace(cast=cast)))  # type: ignore[arg-type]
+    assert {"case 0", "case 299", "collaboration 299", "a task", "x"} <= {*known}
+    assert "case 150" not in known
 
 
 async def test_the_desks_commands_get_past_the_first_checks_and_are_written_down(tmp_path: Path) -> None:
