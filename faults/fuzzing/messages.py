@@ -62,7 +62,7 @@ class Hostile:
 
     def __init__(self, chance: Random, known: Sequence[str]) -> None:
         self._chance = chance
-        self._known = known
+        self.known = known
         """Ids and codes that exist: a guess that is right is worth more than a thousand wrong ones."""
 
     def request(self, descriptor: Descriptor) -> bytes:
@@ -141,8 +141,8 @@ class Hostile:
 
     def _text(self) -> tuple[int, bytes]:
         draw = self._chance.random()
-        if draw < 0.45 and self._known:
-            return LENGTH, _sized(self._chance.choice(self._known).encode())
+        if draw < 0.45 and self.known:
+            return LENGTH, _sized(self._chance.choice(self.known).encode())
         if draw < 0.55:
             return LENGTH, _sized(str(UUID(int=self._chance.getrandbits(128), version=4)).encode())
         if draw < 0.60:

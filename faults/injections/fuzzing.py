@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -89,8 +89,8 @@ class _Fuzzing:
     coverage: Coverage
     carried: Mapping[str, Mapping[str, Sequence[int]]]
     """RPC -> what it can carry."""
-    known: list[str] = field(default_factory=list)
-    """Ids and codes that exist: those of the load as it goes on."""
+    known: dict[str, list[str]] = field(default_factory=dict)
+    """Ids and codes that exist, by the name of the field in which they stand: those of the load as it goes on."""
     effects: Counter[str] = field(default_factory=Counter)
     """Commands of others than the desk that were accepted: none of them is right."""
     grown: dict[str, int] = field(default_factory=dict)
@@ -153,11 +153,20 @@ class _Fuzzing:
             return [command for command in commands if command] or [("", self.hostile.request(method.input_type))]
         right = [each for each in self.desk.caller.recent if each.DESCRIPTOR.full_name in kinds]
         if right and self.chance.random() < SPOILED:
+        if _is_judged(method) and self.chance.random() < SPOILED:
+            return [("", self._read(GetMessageClass(method.input_type)())) for _ in range(count)]
             return [("", self._spoiled(self.chance.choice(right), kinds)) for _ in range(count)]
         return [("", self.hostile.request(method.input_type)) for _ in range(count)]
 
     def _spoiled(self, right: Message, kinds: Mapping[str, Sequence[int]]) -> bytes:
         """Of another time than can be, or about what there is not: refused whatever else is right."""
+    def _read(self, request: Any) -> bytes:
+        """Of something that there is, whosever it is."""
+        for name, ids in self.known.items():
+            if ids and name in request.DESCRIPTOR.fields_by_name:
+                setattr(request, name, self.chance.choice(ids))
+        return bytes(request.SerializeToString())
+
         kind: Any = right.DESCRIPTOR
         if self.chance.random() < TIMELY:
             body = self.hostile.spoiled_once(strange(right).SerializeToString(), kind, (*KEPT, *NAMES))
@@ -190,8 +199,7 @@ class _Fuzzing:
 
     async def _shown(self, party: Identity, method: MethodDescriptor, request: Message, answer: Message) -> None:
         """Let the checker judge what a party was given that may not see everything; an empty list shows nothing."""
-        is_judged = method.containing_service.name in JUDGED and method.name.startswith(READS)
-        if not is_judged or party.kind not in ONLOOKERS or not answer.ByteSize():
+        if not _is_judged(method) or party.kind not in ONLOOKERS or not answer.ByteSize():
             return
         self.shown[party, method.name] += 1
         if self.shown[party, method.name] <= MOST_SHOWN:
@@ -207,6 +215,11 @@ class _Fuzzing:
 
     def measure(self, before: Mapping[str, int]) -> None:
         """How much each process has grown at most."""
+    def learn(self, known: dict[str, list[str]]) -> None:
+        """What exists now."""
+        self.known = known
+        self.hostile.known = list(chain.from_iterable(known.values()))
+
         for name, size in before.items():
             grown = memory_of(self.stage.mesh.pid(name)) - size
             self.grown[name] = max(grown, self.grown.get(name, 0))
@@ -218,7 +231,7 @@ def fuzzed(requests: int) -> Injection:
     async def inject(stage: Stage) -> None:
         chance = Random(stage.chance.random())
         known, every = _known(stage), methods()
-        hostile = Hostile(chance, known)
+        hostile = Hostile(chance, list(chain.from_iterable(known.values())))
         async with fuzzed_desk(stage, chance, hostile) as desk:
             carrying = {method.full_name: carried(method) for method in every}
             fuzzing = _Fuzzing(stage, chance, hostile, desk, Coverage.of(every), carrying, known)
@@ -246,7 +259,7 @@ async def _sent(fuzzing: _Fuzzing, requests: int, sizes: Mapping[str, int]) -> N
                 party = pki / door.party.kind / f"{door.party.id}.pem"
                 await noise(stage.mesh.addresses[chance.choice(SUBSYSTEMS)], party, pki / "ca.pem", chance)
                 fuzzing.measure(sizes)
-                fuzzing.known[:] = _known(stage)
+                fuzzing.learn(_known(stage))
 
     await asyncio.gather(*(work() for _ in range(AT_ONCE)))
     await asyncio.gather(*(door.channel.close() for door in (desk, *doors)))
@@ -293,21 +306,29 @@ def shortened(answer: Any, chance: Random) -> Message:
     """With a few of the lines of each list."""
     for field_, lines in answer.ListFields():
         if field_.is_repeated and len(lines) > LINES:
+def _is_judged(method: MethodDescriptor) -> bool:
+    """Whether it reads of cases."""
+    return method.containing_service.name in JUDGED and method.name.startswith(READS)
+
+
             kept = [lines[place] for place in sorted(chance.sample(range(len(lines)), LINES))]
             del lines[:]
             lines.extend(kept)
     return answer  # type: ignore[no-any-return]
 
 
-def _known(stage: Stage) -> list[str]:
+def _known(stage: Stage) -> dict[str, list[str]]:
     """Ids and codes that exist: of the first cases and of the last ones, with what was asked about them."""
     cast = stage.load.cast
     cases = list(cast.told)
     chosen = [*cases[:CASES_KNOWN], *cases[-CASES_KNOWN:]]
-    tasks = [task_id for case_id in chosen for task_id in cast.told[case_id].answers]
     asked = {name for case_id in chosen for _, _, name in cast.told[case_id].facts if name}
-    names = [*list(cast.items)[:10], *cast.organs, *cast.centers, "yukuaiban", "local"]
-    return [*chosen, *tasks, *sorted(asked), *names]
+    return {
+        "case_id": chosen,
+        "task_id": [task_id for case_id in chosen for task_id in cast.told[case_id].answers],
+        "collaboration_id": sorted(asked),
+        "code": [*list(cast.items)[:10], *cast.organs, *cast.centers, "yukuaiban", "local"],
+    }
 
 
 def _doors(stage: Stage, chance: Random) -> list[_Door]:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 from google.protobuf.message import DecodeError
 from google.rpc.status_pb2 import Status
@@ -166,8 +166,23 @@ def test_ids_that_exist_are_those_of_the_load_as_it_goes_on() -> None:
     told["case 299"].answers["a task"] = AnswerReceived()
     cast = SimpleNamespace(told=told, items={}, organs={"x": None}, centers={})
     known = _known(SimpleNamespace(load=SimpleNamespace(cast=cast)))  # type: ignore[arg-type]
-    assert {"case 0", "case 299", "collaboration 299", "a task", "x"} <= {*known}
-    assert "case 150" not in known
+    assert {"case 0", "case 299"} <= {*known["case_id"]}
+    assert "case 150" not in known["case_id"]
+    assert known["task_id"] == ["a task"]
+    assert "collaboration 299" in known["collaboration_id"]
+
+
+async def test_half_of_the_reads_name_what_there_is(tmp_path: Path) -> None:
+    with DurableLog(tmp_path / "log") as log:
+        desk = desk_of(log)
+        stage: Any = SimpleNamespace(load=SimpleNamespace(cast=SimpleNamespace(caller=desk.caller)))
+        carrying = {method.full_name: carried(method) for method in methods()}
+        fuzzing = _Fuzzing(stage, desk.chance, desk.hostile, desk, Coverage.of(methods()), carrying)
+        fuzzing.learn({"task_id": ["a task"], "case_id": []})
+        door = _Door(Identity("organ", "elsewhere"), "", cast(Any, None), [])
+        made = [await fuzzing._made(door, EVERY["GetTask"], 1) for _ in range(100)]
+    right = collaboration.GetTaskRequest(task_id="a task").SerializeToString()
+    assert 30 < sum(body == right for ((_, body),) in made) < 80
 
 
 async def test_the_desks_commands_get_past_the_first_checks_and_are_written_down(tmp_path: Path) -> None:
