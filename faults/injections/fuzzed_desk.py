@@ -1,4 +1,5 @@
-"""An organ that sends commands which are right but for one place: they reach the rules, and some are accepted.
+"""An organ, and a terminal, that send commands which are right but for one place: they reach the rules, and some are
+accepted.
 
 So they are written down like all others, and the checker judges what came of them.
 """
@@ -17,31 +18,38 @@ from grpc import StatusCode
 
 from clients.department import DepartmentClient
 from clients.errors import RongheError
+from clients.identity import Identity
 from faults.fuzzing.messages import Hostile, wrapped
 from faults.injections.receivers import unacknowledged
 from faults.injections.stage import NotInjected, Stage
 from faults.load.applications import Desk
 from faults.load.caller import Caller, marked
 from faults.load.case import Case
+from faults.load.cast import TERMINAL
 from faults.load.load import Load
 from faults.load.parties import Receiver
+from ronghe.case.v1.case_pb2 import Case as View
 from ronghe.case.v1.case_service_pb2 import GetCaseRequest
 from ronghe.department.v1 import department_service_pb2 as pb
+from ronghe.intake.v1 import intake_service_pb2 as intake
 
 DESK = Desk("IT-003", "500107", "urban-mgmt-500107")
 """An organ that has no part in the load."""
-COMMANDS = frozenset(
-    kind.DESCRIPTOR.full_name
-    for kind in (
-        pb.AcceptApplicationRequest,
-        pb.RefuseAcceptanceRequest,
-        pb.RequestCorrectionRequest,
-        pb.RecordStepRequest,
-        pb.DecideApplicationRequest,
-        pb.CloseCaseRequest,
-    )
+BY_THE_LEAD = (
+    pb.AcceptApplicationRequest,
+    pb.RefuseAcceptanceRequest,
+    pb.RequestCorrectionRequest,
+    pb.RecordStepRequest,
+    pb.DecideApplicationRequest,
+    pb.CloseCaseRequest,
 )
-"""What it sends. It asks nobody: those would have to answer."""
+"""It asks nobody: those would have to answer."""
+BY_THE_APPLICANT = (intake.SupplementApplicationRequest, intake.RequestWithdrawalRequest)
+COMMANDS: Mapping[str, Identity] = {
+    **{kind.DESCRIPTOR.full_name: DESK.organ for kind in BY_THE_LEAD},
+    **{kind.DESCRIPTOR.full_name: TERMINAL for kind in BY_THE_APPLICANT},
+}
+"""What is sent, and who sends it."""
 KEPT = ("request_id", "actor", "occurred_at")
 """Never spoiled: by these it is known what a request has led to, and it gets past the first checks."""
 AGO_SECONDS = 3.0
@@ -82,13 +90,18 @@ class FuzzedDesk:
 
         `kinds`: as `faults.fuzzing.contract.carried` gives them.
         """
-        right = [each for each in self.caller.recent if each.DESCRIPTOR.full_name in COMMANDS & kinds.keys()]
+        right = [each for each in self.caller.recent if each.DESCRIPTOR.full_name in COMMANDS.keys() & kinds.keys()]
         if not right or not self._open:
             return None
-        request = await self._about(self.chance.choice(self._open), self.chance.choice(right))
-        kind = request.DESCRIPTOR
-        body = self.hostile.spoiled_once(request.SerializeToString(), kind, KEPT)
-        self._sent[request.request_id] = await self.caller.note(DESK.organ, request, body)
+        chosen = self.chance.choice(right)
+        # A withdrawal ends a case: it is said of the one that is to be left next.
+        ends = isinstance(chosen, intake.RequestWithdrawalRequest)
+        request = await self._about(self._open[0] if ends else self.chance.choice(self._open), chosen)
+        kind, sender = request.DESCRIPTOR, COMMANDS[request.DESCRIPTOR.full_name]
+        # The terminal has all cases of the load: its commands are about no other than meant.
+        kept = (*KEPT, "case_id") if sender == TERMINAL else KEPT
+        body = self.hostile.spoiled_once(request.SerializeToString(), kind, kept)
+        self._sent[request.request_id] = await self.caller.note(sender, request, body)
         return request.request_id, wrapped(body, kinds[kind.full_name])
 
     async def _about(self, case: Case, right: Message) -> Any:
@@ -98,10 +111,15 @@ class FuzzedDesk:
         request.request_id, request.case_id = str(uuid_utils.uuid7()), case.case_id
         ago = timedelta(seconds=self.chance.uniform(0, AGO_SECONDS))
         request.occurred_at.FromDatetime(datetime.now(UTC) + self.caller.ahead - ago)
-        if request.if_version:
-            read = GetCaseRequest(case_id=case.case_id)
-            request.if_version = (await self.caller.repeated(self.client.cases.get_case, read)).case.version
+        if getattr(request, "if_version", 0):
+            request.if_version = (await self._read(case)).version
+        if isinstance(request, intake.SupplementApplicationRequest):
+            request.notice_number = (await self._read(case)).open_notice or request.notice_number
         return marked(request)
+
+    async def _read(self, case: Case) -> View:
+        read = GetCaseRequest(case_id=case.case_id)
+        return (await self.caller.repeated(self.client.cases.get_case, read)).case
 
     async def accepted(self, request_id: str, answer: Message) -> bool:
         """Note an answer; False where it is none to this desk."""

@@ -40,7 +40,9 @@ SPOILED = 0.5
 TIMELY = 0.5
 """and of those that are said to have happened just now, about what there is not."""
 OF_THE_DESK = 0.1
-"""Share of the calls that are made by the organ whose commands are right but for one place."""
+"""Share of the calls that are made by the organ whose commands are right but for one place,"""
+OF_THE_TERMINAL = 0.99
+"""and above this share those of the terminal of the same cases."""
 FOREIGN = 10
 """One in so many is a method that the party may not call."""
 STREAM_SECONDS = 0.2
@@ -151,15 +153,13 @@ class _Fuzzing:
         if door.is_desk:
             commands = [await self.desk.command(kinds) for _ in range(count)]
             return [command for command in commands if command] or [("", self.hostile.request(method.input_type))]
-        right = [each for each in self.desk.caller.recent if each.DESCRIPTOR.full_name in kinds]
-        if right and self.chance.random() < SPOILED:
         if _is_judged(method) and self.chance.random() < SPOILED:
             return [("", self._read(GetMessageClass(method.input_type)())) for _ in range(count)]
+        right = [each for each in self.desk.caller.recent if each.DESCRIPTOR.full_name in kinds]
+        if right and self.chance.random() < SPOILED:
             return [("", self._spoiled(self.chance.choice(right), kinds)) for _ in range(count)]
         return [("", self.hostile.request(method.input_type)) for _ in range(count)]
 
-    def _spoiled(self, right: Message, kinds: Mapping[str, Sequence[int]]) -> bytes:
-        """Of another time than can be, or about what there is not: refused whatever else is right."""
     def _read(self, request: Any) -> bytes:
         """Of something that there is, whosever it is."""
         for name, ids in self.known.items():
@@ -167,6 +167,8 @@ class _Fuzzing:
                 setattr(request, name, self.chance.choice(ids))
         return bytes(request.SerializeToString())
 
+    def _spoiled(self, right: Message, kinds: Mapping[str, Sequence[int]]) -> bytes:
+        """Of another time than can be, or about what there is not: refused whatever else is right."""
         kind: Any = right.DESCRIPTOR
         if self.chance.random() < TIMELY:
             body = self.hostile.spoiled_once(strange(right).SerializeToString(), kind, (*KEPT, *NAMES))
@@ -213,13 +215,13 @@ class _Fuzzing:
     def _unexpected(self, what: str) -> None:
         self.stage.load.cast.caller.unexpected[what] += 1
 
-    def measure(self, before: Mapping[str, int]) -> None:
-        """How much each process has grown at most."""
     def learn(self, known: dict[str, list[str]]) -> None:
         """What exists now."""
         self.known = known
         self.hostile.known = list(chain.from_iterable(known.values()))
 
+    def measure(self, before: Mapping[str, int]) -> None:
+        """How much each process has grown at most."""
         for name, size in before.items():
             grown = memory_of(self.stage.mesh.pid(name)) - size
             self.grown[name] = max(grown, self.grown.get(name, 0))
@@ -248,11 +250,13 @@ def fuzzed(requests: int) -> Injection:
 
 async def _sent(fuzzing: _Fuzzing, requests: int, sizes: Mapping[str, int]) -> None:
     stage, chance, numbers = fuzzing.stage, fuzzing.chance, count(1)
-    doors, desk = _doors(stage, chance), _door_of_desk(stage)
+    doors = _doors(stage, chance)
+    desk, terminal = _fuzzed(stage, "department", DESK.organ), _fuzzed(stage, "intake", TERMINAL)
 
     async def work() -> None:
         while (number := next(numbers)) <= requests:
-            door = desk if chance.random() < OF_THE_DESK else chance.choice(doors)
+            draw = chance.random()
+            door = desk if draw < OF_THE_DESK else terminal if draw > OF_THE_TERMINAL else chance.choice(doors)
             await fuzzing.call(door, chance.choice(door.methods))
             if number % CALLS_A_CONNECTION == 0:
                 pki = stage.mesh.data / "pki"
@@ -262,7 +266,7 @@ async def _sent(fuzzing: _Fuzzing, requests: int, sizes: Mapping[str, int]) -> N
                 fuzzing.learn(_known(stage))
 
     await asyncio.gather(*(work() for _ in range(AT_ONCE)))
-    await asyncio.gather(*(door.channel.close() for door in (desk, *doors)))
+    await asyncio.gather(*(door.channel.close() for door in (desk, terminal, *doors)))
 
 
 def _write(stage: Stage, fuzzing: _Fuzzing) -> None:
@@ -302,15 +306,15 @@ def strange(right: Message) -> Any:
     return request
 
 
-def shortened(answer: Any, chance: Random) -> Message:
-    """With a few of the lines of each list."""
-    for field_, lines in answer.ListFields():
-        if field_.is_repeated and len(lines) > LINES:
 def _is_judged(method: MethodDescriptor) -> bool:
     """Whether it reads of cases."""
     return method.containing_service.name in JUDGED and method.name.startswith(READS)
 
 
+def shortened(answer: Any, chance: Random) -> Message:
+    """With a few of the lines of each list."""
+    for field_, lines in answer.ListFields():
+        if field_.is_repeated and len(lines) > LINES:
             kept = [lines[place] for place in sorted(chance.sample(range(len(lines)), LINES))]
             del lines[:]
             lines.extend(kept)
@@ -343,10 +347,12 @@ def _doors(stage: Stage, chance: Random) -> list[_Door]:
     return found
 
 
-def _door_of_desk(stage: Stage) -> _Door:
-    address, credentials = stage.mesh.addresses["department"], Credentials.load(stage.mesh.data / "pki", DESK.organ)
-    own = [method for method in methods() if COMMANDS & carried(method).keys()]
-    return _Door(DESK.organ, address, open_channel(address, credentials), own, is_desk=True)
+def _fuzzed(stage: Stage, subsystem: str, party: Identity) -> _Door:
+    """Of one whose commands are right but for one place."""
+    address, credentials = stage.mesh.addresses[subsystem], Credentials.load(stage.mesh.data / "pki", party)
+    kinds = {kind for kind, sender in COMMANDS.items() if sender == party}
+    own = [method for method in methods() if kinds & carried(method).keys()]
+    return _Door(party, address, open_channel(address, credentials), own, is_desk=True)
 
 
 def _parties(pki: Path, chance: Random) -> list[Identity]:

@@ -1,7 +1,9 @@
 """Hostile requests: what they are made of, which are right but for one place, and what is seen of their answers."""
 
+import base64
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,7 +27,7 @@ from faults.injections.fuzzed_desk import DESK, FuzzedDesk
 from faults.injections.fuzzing import LINES, _Door, _Fuzzing, _known, shortened, strange
 from faults.load.caller import Caller
 from faults.load.case import Case
-from faults.load.cast import Told
+from faults.load.cast import TERMINAL, Told
 from faults.load.durable import DurableLog
 from faults.load.onlookers import Onlookers
 from ronghe.case.v1.case_pb2 import Case as View
@@ -207,6 +209,32 @@ async def test_the_desks_commands_get_past_the_first_checks_and_are_written_down
     ]
 
 
+async def test_the_terminal_supplements_by_the_open_notice_and_withdraws_what_is_left_next(tmp_path: Path) -> None:
+    with DurableLog(tmp_path / "log") as log:
+        desk = desk_of(log)
+        desk._open.append(replace(desk._open[0], case_id="the next one"))
+        desk.caller.recent.append(intake.SupplementApplicationRequest(notice_number="of another case"))
+        desk.caller.recent.append(intake.RequestWithdrawalRequest(case_id="other", reason="不再需要"))
+        for kind in (intake.SupplementApplicationRequest, intake.RequestWithdrawalRequest):
+            for _ in range(20):
+                made = await desk.command({kind.DESCRIPTOR.full_name: ()})
+                assert made is not None
+    sent = lines(tmp_path / "log")
+    found: dict[str, list[Any]] = defaultdict(list)
+    for line in sent:
+        with suppress(DecodeError):  # no message at all is spoiled as well
+            body = base64.b64decode(line["body"])
+            found[line["command"]].append(getattr(intake, line["command"]).FromString(body))
+    supplements, withdrawals = found["SupplementApplicationRequest"], found["RequestWithdrawalRequest"]
+
+    assert {line["caller"] for line in sent} == {str(TERMINAL)}
+    assert all(each.actor.applicant.method == mark_of(each.request_id) for each in (*supplements, *withdrawals))
+    ((notice, _),) = Counter(each.notice_number for each in supplements).most_common(1)
+    assert notice == "the notice"  # but where it is what is spoiled
+    assert {each.case_id for each in supplements} == {"mine", "the next one"}  # never another of the load's
+    assert {each.case_id for each in withdrawals} == {"mine"}
+
+
 async def test_only_a_refusal_for_good_is_written_down_as_one(tmp_path: Path) -> None:
     with DurableLog(tmp_path / "log") as log:
         desk = desk_of(log)
@@ -239,7 +267,7 @@ def desk_of(log: DurableLog) -> FuzzedDesk:
     """With one case, of version 7, and one request of the load to go by; nothing is spoiled in its texts' encoding."""
 
     async def get_case(request: GetCaseRequest) -> GetCaseResponse:
-        return GetCaseResponse(case=View(case_id=request.case_id, version=7))
+        return GetCaseResponse(case=View(case_id=request.case_id, version=7, open_notice="the notice"))
 
     client: Any = SimpleNamespace(cases=SimpleNamespace(get_case=get_case))
     caller = Caller(log, Random(1), copied=0.0)
