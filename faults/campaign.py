@@ -36,6 +36,8 @@ SETTLE_SECONDS = 120.0
 SPANS_SECONDS = 2.0
 HEAD_SECONDS = 2
 """A mesh signs the heads of its journals that often."""
+SPAN_BYTES = 256 << 20
+"""Of each process: all spans of a long scene are looked at when it has ended."""
 SAMPLED_CASES = 200
 """Cases in which things are made wrong, to see whether the checker notices."""
 
@@ -109,6 +111,7 @@ class Campaign:
             "RONGHE_MESH_STEPPED_CLOCK": "true",
             "RONGHE_MESH_INTAKES": json.dumps(INTAKES),
             "RONGHE_HEAD_SECONDS": str(HEAD_SECONDS),
+            "RONGHE_SPAN_BYTES": str(SPAN_BYTES),
         }
         async with AsyncExitStack() as stack:
             mesh = await stack.enter_async_context(self.scene.mesh(self.folder, self.port_base, environment))
@@ -256,6 +259,7 @@ def _figures(history: History) -> dict[str, float]:
         "looks answered": len(history.shown),
         "spans": len(history.spans),
         "spans filled in from the journal": connected.filled(history),
+        "of them without a death of their process near": connected.unexplained(history),
     }
 
 
