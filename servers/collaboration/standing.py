@@ -68,18 +68,21 @@ def _requested(collaboration: Collaboration) -> Standing:
 
 def _opened(task: Task) -> TaskStanding:
     brief = task.brief
-    return TaskStanding(
-        task_id=task.task_id,
-        rule=brief.rule,
-        kind=brief.kind,
-        question_digest=b"" if brief.rule else _digest(brief),
-    )
+    return TaskStanding(task_id=task.task_id, rule=brief.rule, kind=brief.kind, question_digest=question_digest(brief))
 
 
-def _digest(brief: Brief) -> bytes:
-    """By the words and whom they are for: an organ asked under its own id is asked what its type and tier is asked."""
-    asked_beyond = (brief.department, str(brief.tier), str(brief.kind), brief.question)
-    return hashlib.sha256("\n".join(asked_beyond).encode()).digest()
+def question_digest(brief: Brief) -> bytes:
+    """By a rule: what the form said, whatever the words. Beyond the rules: the words, and whom they are for.
+
+    An organ asked under its own id is asked what its type and tier is asked.
+    """
+    if brief.rule:
+        values = sorted(brief.form, key=lambda value: value.name)
+        asked_for = [value.SerializeToString(deterministic=True) for value in values]
+    else:
+        asked_beyond = (brief.department, str(brief.tier), str(brief.kind), brief.question)
+        asked_for = [each.encode() for each in asked_beyond]
+    return hashlib.sha256(b"\n".join(asked_for)).digest()
 
 
 def _task(standing: Standing, task_id: str) -> TaskStanding:

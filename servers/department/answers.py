@@ -3,10 +3,11 @@
 from collections import defaultdict
 
 from ronghe.case.v1 import case_pb2
-from ronghe.catalog.v1.catalog_pb2 import COLLABORATION_KIND_CO_APPROVAL
+from ronghe.catalog.v1.catalog_pb2 import COLLABORATION_KIND_CO_APPROVAL, Collaborator
 from ronghe.collaboration.v1.collaboration_pb2 import (
     COMPLETION_ALL_MUST_ANSWER,
     Answer,
+    Brief,
     Collaboration,
     Standing,
     TaskStanding,
@@ -16,8 +17,9 @@ from ronghe.error.v1.reason_pb2 import Reason
 from servers.case.form import as_it_stands
 from servers.case.rules import invalid_fields
 from servers.catalog.catalog import Catalog
+from servers.catalog.disclosure import disclosed
 from servers.catalog.rules import is_required
-from servers.collaboration.standing import open_ones
+from servers.collaboration.standing import open_ones, question_digest
 from servers.kernel.stream import FieldViolation, Refused
 
 Question = tuple[str, bytes, str]
@@ -98,35 +100,36 @@ def _check_overrides(case: case_pb2.Case, command: DecideApplicationRequest) -> 
 
 def _check_required(case: case_pb2.Case, catalog: Catalog) -> None:
     """A rule that the law requires needs an express agreement, from each organ that it asks."""
-    missing = [rule for rule in _required(case, catalog) if not _has_agreed(case, rule)]
+    missing = [rule.id for rule in _required(case, catalog) if not _has_agreed(case, rule)]
     if missing:
         raise Refused(
             Reason.REASON_REQUIRED_COLLABORATION_MISSING,
-            f"the law requires the agreement of {', '.join(missing)}, which is not there: ask for it, or deny",
+            f"the law requires the agreement of {', '.join(missing)}, which is not there, or not to what the form says "
+            "now: ask for it, or deny",
             {"rules": ",".join(missing)},
         )
 
 
-def _required(case: case_pb2.Case, catalog: Catalog) -> list[str]:
-    """Whom the lead judged it must ask, whom it asked, and whom a correction since then makes it ask."""
+def _required(case: case_pb2.Case, catalog: Catalog) -> list[Collaborator]:
+    """The rules by which the law wants an answer on the form as it stands, but for those left out and never asked."""
     judgement = case.judgement
     # A reason to leave a rule out that did not fire then says nothing about the form as it was corrected since.
     left_out = {one.rule for one in judgement.left_out} & {*judgement.proposed_by_rules}
-    now_firing = (rule.id for rule in catalog.firing_rules(as_it_stands(case)))
-    to_ask = {*judgement.proposed_by_rules, *judgement.rules_to_ask, *now_firing} - left_out
     # Until the center has taken a question back, it may turn out that it had been answered.
     standing = (one for one in case.collaborations if one.state != Collaboration.STATE_RECALLED)
     asked = {rule for one in standing for rule in one.required_rules}
-    return [
-        rule.id
-        for rule in case.application.item.collaborators
-        if rule.id in asked or (is_required(rule) and rule.id in to_ask)
-    ]
+    firing = catalog.firing_rules(as_it_stands(case))
+    return [rule for rule in firing if is_required(rule) and (rule.id in asked or rule.id not in left_out)]
 
 
-def _has_agreed(case: case_pb2.Case, rule: str) -> bool:
-    tasks = [task for task in _latest_round(case, rule).tasks if task.rule == rule]
-    return bool(tasks) and all(_counts(task) and task.answer.opinion in AGREEMENT for task in tasks)
+def _has_agreed(case: case_pb2.Case, rule: Collaborator) -> bool:
+    """To what the form says now: an agreement to what was corrected since is none."""
+    tasks = [task for task in _latest_round(case, rule.id).tasks if task.rule == rule.id]
+    form, _ = disclosed(as_it_stands(case), rule.discloses)
+    now = question_digest(Brief(rule=rule.id, form=form))
+    return bool(tasks) and all(
+        _counts(task) and task.answer.opinion in AGREEMENT and task.question_digest == now for task in tasks
+    )
 
 
 def _latest_round(case: case_pb2.Case, rule: str) -> Standing:
@@ -162,7 +165,8 @@ def _answers_in(collaboration: Standing) -> dict[Question, list[TaskStanding]]:
     found: dict[Question, list[TaskStanding]] = defaultdict(list)
     for task in collaboration.tasks:
         if _counts(task):
-            found[task.rule, task.question_digest, task.organ_id].append(task)
+            question = (task.rule, b"") if task.rule else ("", task.question_digest)
+            found[*question, task.organ_id].append(task)
     return found
 
 

@@ -34,7 +34,7 @@ def request(
     check_rules(case, command.rules, "rules")
     _check_asked(case, command.rules)
     application = as_it_stands(case)
-    asks = [*_asks_by_rule(application, command), *_asks_beyond(application, command, scope.now, catalog)]
+    asks = [*_asks_by_rule(application, command, catalog), *_asks_beyond(application, command, scope.now, catalog)]
     check_size(asks)
     return event.CollaborationRequested(
         occurred_at=command.occurred_at,
@@ -71,7 +71,11 @@ def _check_asked(case: case_pb2.Case, rules: Iterable[str]) -> None:
         )
 
 
-def _asks_by_rule(application: case_pb2.Application, command: pb.RequestCollaborationRequest) -> Iterator[Ask]:
+def _asks_by_rule(
+    application: case_pb2.Application, command: pb.RequestCollaborationRequest, catalog: Catalog
+) -> Iterator[Ask]:
+    """A lead may ask by a rule that does not fire, too; the law wants no answer to that."""
+    firing = {rule.id for rule in catalog.firing_rules(application)}
     for rule in application.item.collaborators:
         if rule.id in command.rules:
             form, personal = disclosed(application, rule.discloses)
@@ -85,7 +89,7 @@ def _asks_by_rule(application: case_pb2.Application, command: pb.RequestCollabor
                 silence_policy=rule.silence_policy,
                 silence_basis=rule.silence_basis,
                 basis=rule.basis,
-                required=is_required(rule),
+                required=is_required(rule) and rule.id in firing,
                 places=application.places,
                 form=form,
                 personal=personal,

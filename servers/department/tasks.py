@@ -18,7 +18,7 @@ from servers.kernel.occurred_at import CLOCK_TOLERANCE, check_occurred_at
 from servers.kernel.stream import FieldViolation, Refused
 from servers.law.calendar import Calendar
 from servers.law.clock import due_date
-from servers.law.days import legal_date
+from servers.law.days import legal_date, legal_day
 
 
 def sign_for(state: TaskState, command: pb.SignForTaskRequest, now: datetime, calendar: Calendar) -> event.TaskSigned:
@@ -49,7 +49,7 @@ def give_back(state: TaskState, command: pb.ReturnTaskRequest, now: datetime, ca
     """退回: it is not this organ's duty; whose it is, the organ says where it knows."""
     _check(state.task, command, now, Task.STATE_ASSIGNED, Task.STATE_SIGNED)
     if command.suggested_organ_id:
-        catalog.organ(command.suggested_organ_id)
+        catalog.organ(command.suggested_organ_id, legal_day(now))
     if command.suggested_organ_id == state.task.organ.id:
         raise invalid_fields([FieldViolation("suggested_organ_id", "is the organ that returns it")])
     return event.TaskReturned(

@@ -112,7 +112,7 @@ class Return:
         if self.task.bounces >= MOST_BOUNCES:
             return f"returned {self.task.bounces} times"
         organ, brief = self._suggested(), self.task.brief
-        if organ is not None and organ.department != brief.department and is_bound(brief):
+        if organ is not None and organ.department != brief.department and is_bound(brief, self.known):
             return f"returned with the suggestion {organ.id}, but the law means {brief.department}: who is competent?"
         return ""
 

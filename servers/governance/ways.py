@@ -71,9 +71,16 @@ class Way:
         ]
 
 
-def is_bound(brief: Brief) -> bool:
-    """Whether the law means the department asked and no other: it must agree, may agree by silence, or sees of whom."""
-    return brief.required or brief.HasField("personal") or brief.silence_policy == SILENCE_POLICY_DEEMED_AGREED
+def is_bound(brief: Brief, known: Collaboration) -> bool:
+    """Whether the law means the department asked and no other: it must agree, may agree by silence, or sees of whom.
+
+    By what was asked: the brief of whom an officer gave the task says less (`brief_for`).
+    """
+    return any(
+        ask.required or ask.HasField("personal") or ask.silence_policy == SILENCE_POLICY_DEEMED_AGREED
+        for ask in known.asks
+        if brief.rule and ask.rule == brief.rule  # beyond the rules there is none of it
+    )
 
 
 def brief_for(organ: Organ, brief: Brief, known: Collaboration) -> Brief:

@@ -8,7 +8,7 @@ from google.type.date_pb2 import Date
 from ronghe.case.v1 import case_pb2
 from ronghe.catalog.v1.catalog_pb2 import COLLABORATION_KIND_CONSULTATION, Place, Tier
 from ronghe.collaboration.v1 import collaboration_service_pb2 as pb
-from ronghe.collaboration.v1.collaboration_pb2 import COMPLETION_LEAD_DECIDES, Answer
+from ronghe.collaboration.v1.collaboration_pb2 import COMPLETION_LEAD_DECIDES, Answer, Task
 from ronghe.error.v1.reason_pb2 import Reason
 from ronghe.party.v1.party_pb2 import FormValue, PersonalSupplement
 from servers.case.form import as_it_stands
@@ -167,7 +167,8 @@ def override(task_id: str) -> list[dict[str, str]]:
 
 def test_whom_the_law_requires_must_agree_wherever_he_was_asked() -> None:
     stage = Submitted()
-    stage.accept()
+    stage.correct(*LARGE)
+    stage.lead(builders.acceptance(stage.case_id, stage.now, none=builders.nobody("civil-defence")))
     stage.ask("civil-defence")
     stage.answer(CIVIL_DEFENCE, Answer.OPINION_DISAGREE)
     overrides = override(stage.task_of(CIVIL_DEFENCE).task_id)
@@ -180,11 +181,48 @@ def test_whom_the_law_requires_must_agree_wherever_he_was_asked() -> None:
 
 def test_whom_the_law_requires_must_agree_also_where_the_lead_need_not_wait_for_him() -> None:
     stage = Submitted()
-    stage.accept()
+    stage.correct(*LARGE)
+    stage.lead(builders.acceptance(stage.case_id, stage.now, none=builders.nobody("civil-defence")))
     stage.ask("civil-defence", completion=COMPLETION_LEAD_DECIDES)
     assert refused(stage.grant) == Reason.REASON_REQUIRED_COLLABORATION_MISSING
     stage.recall_last()
     stage.grant()
+
+
+def test_whom_the_law_does_not_require_is_followed_or_not_with_a_reason() -> None:
+    stage = Submitted()
+    stage.accept()
+    (ask,) = stage.ask("civil-defence").asks
+    assert not ask.required
+    stage.answer(CIVIL_DEFENCE, Answer.OPINION_DISAGREE)
+    cited = builders.cite(stage.case)
+    assert refused(stage.grant, citations=cited) == Reason.REASON_DISAGREEMENT_NOT_EXPLAINED
+    stage.grant(citations=cited, overrides=override(stage.task_of(CIVIL_DEFENCE).task_id))
+
+
+def test_a_correction_that_takes_the_reason_away_releases_whom_the_law_required() -> None:
+    stage = Submitted()
+    stage.correct(*LARGE)
+    stage.accept()
+    assert refused(stage.grant) == Reason.REASON_REQUIRED_COLLABORATION_MISSING
+    stage.correct(*SMALL)
+    stage.grant()
+
+
+@pytest.mark.parametrize("first", [SMALL, (FormValue(name="floor_area_m2", number=5_000), LARGE[1])])
+def test_an_agreement_to_what_was_corrected_since_is_none(first: tuple[FormValue, ...]) -> None:
+    stage = Submitted()
+    stage.correct(*first)
+    stage.accept()
+    stage.ask("civil-defence")
+    stage.answer(CIVIL_DEFENCE)
+    stage.correct(*LARGE)
+    cited = builders.cite(stage.case)
+    assert refused(stage.grant, citations=cited) == Reason.REASON_REQUIRED_COLLABORATION_MISSING
+    stage.ask("civil-defence")
+    stage.answer(CIVIL_DEFENCE)
+    stage.correct(FormValue(name="key_municipal_project", flag=False))  # which civil defence was not told
+    stage.grant(citations=builders.cite(stage.case))
 
 
 def test_a_recall_releases_nobody_whom_the_form_as_it_stands_requires() -> None:
@@ -198,7 +236,8 @@ def test_a_recall_releases_nobody_whom_the_form_as_it_stands_requires() -> None:
 
 def test_a_question_that_is_being_recalled_still_requires_its_answer() -> None:
     stage = Submitted()
-    stage.accept()
+    stage.correct(*LARGE)
+    stage.lead(builders.acceptance(stage.case_id, stage.now, none=builders.nobody("civil-defence")))
     asked = stage.ask("civil-defence")
     recall = builders.recall(stage.case_id, stage.now, asked.collaboration_id)
     stage.mesh.department.execute(recall, lead_of(stage.case))
@@ -278,3 +317,17 @@ def test_an_organ_that_exists_no_more_is_not_asked() -> None:
     assert caught.value.reason == Reason.REASON_INVALID_FIELD
     assert [violation.field for violation in caught.value.violations] == ["others[0].organ_id"]
     assert [catalog().is_organ(ended.id, Date(year=2026, month=1, day=day)) for day in (24, 25)] == [True, False]
+
+
+def test_whoever_an_officer_gave_what_the_law_wants_of_another_hands_it_on_by_an_officer_only() -> None:
+    """His brief says nothing any more of what binds the task."""
+    stage = Submitted(builders.ALLOWANCE, JIEFANGBEI)
+    stage.accept()
+    stage.ask("public-security")
+    police, planning = "public-security-500103", "planning-500103"
+    stage.organ(police, builders.returning(stage.task_of(police).task_id, stage.now, planning))
+    (task,) = stage.agreed().tasks
+    stage.center("500103", builders.routing(task.collaboration_id, task.task_id, stage.now, organ_id=planning))
+    assert not stage.task_of(planning).brief.HasField("personal")
+    stage.organ(planning, builders.returning(stage.task_of(planning).task_id, stage.now, "urban-mgmt-500103"))
+    assert stage.agreed().tasks[0].state == Task.STATE_WAITING_FOR_OFFICER
