@@ -4,6 +4,7 @@ import asyncio
 import json
 import math
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
@@ -93,6 +94,7 @@ class Kernel:
         self._recent = Recent()
         self.sessions = Sessions()
         self.writer = Writer(database, subsystem, clock, self._on_commit, head.epoch)
+        self._told: set[tuple[str, str]] = set()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
         # Nobody shares an SQLite database.
         self._herald = None if database.is_sqlite else Herald(database.url, self._heard, KEEPALIVE)
@@ -139,8 +141,19 @@ class Kernel:
 
         `left_behind`: cases of which something was not taken in; it grows.
         """
-        self.writer.originals = originals
-        await self._submit([Relearn(item, left_behind=left_behind) for item in items])
+        if originals is not self.writer.originals:
+            self.writer.originals = originals
+            self._told = {(each.case_id, cause) for each in originals.values() for cause in each.causes}
+        of_case: dict[str, list[Relearn]] = defaultdict(list)
+        units: list[Relearn] = []
+        for item in items:
+            unit = Relearn(item, left_behind=left_behind, told=self._told)
+            unit.before = tuple(of_case[unit.case_id])
+            of_case[unit.case_id].append(unit)
+            units.append(unit)
+        await self._submit(units)
+        # Not before: a transaction that is done once more begins with what was left before it.
+        left_behind.update(unit.case_id for unit in units if unit.is_left and unit.case_id)
 
     async def write(self, change: Callable[[Connection], T], deadline: float | None = None) -> T:
         """Another change in a transaction of the writer; it must find out whether it can before it writes.

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import count
@@ -24,7 +24,7 @@ from servers.kernel.database import write_rows
 from servers.kernel.derived import event_at, first_event
 from servers.kernel.inbox import Acknowledgement
 from servers.kernel.live import LiveStream
-from servers.kernel.parking import objection, problem_of, settle, to_row, waiting_of
+from servers.kernel.parking import Waiting, objection, problem_of, settle, to_row, waiting_of
 from servers.kernel.statements import Statements
 from servers.kernel.stream import Facts, Refused, Scope, StreamKey
 from servers.kernel.times import from_micros, to_micros
@@ -246,11 +246,22 @@ class Expire:
 class Relearn(Absorb):
     """One record from the topic after a restore: this deployment's own word as well.
 
-    What cannot be taken in is left to the consumer, which comes by it again, and so is what follows of its case.
+    What others said and cannot be taken in is left to the consumer, which comes by it again, and so is what follows of
+    its case.
     """
 
-    left_behind: set[str] = field(kw_only=True)
-    """Those cases."""
+    left_behind: Collection[str] = ()
+    """Cases of which something was left before."""
+    before: Sequence["Relearn"] = ()
+    """The records of its case that are learned just before it: together with it, or in parts, or once more."""
+    told: Collection[tuple[str, str]] = ()
+    """(case, event) that own words on the topic name as causes: these were taken in the first time."""
+    is_left: bool = False
+
+    @property
+    def case_id(self) -> str:
+        """Empty where it names none."""
+        return self.item.case_id if isinstance(self.item, Undecodable) else self.item.record.case_id
 
     def expects(self, batch: Batch) -> Iterable[StreamKey]:
         """The streams it concerns, beginning with its own one where this deployment said it."""
@@ -267,10 +278,10 @@ class Relearn(Absorb):
 
     def apply(self, batch: Batch) -> None:
         """Take it in, unless it is known, or must be left behind."""
-        record, keys = self.record, self._expected
-        if isinstance(self.item, Undecodable):
-            self.left_behind.add(self.item.case_id)
-        elif record is None or batch.knows(record) or (record.fact is not None and not keys):
+        record, keys, self.is_left = self.record, self._expected, False
+        if record is None:
+            self.is_left = not self._was_given_up(batch)
+        elif batch.knows(record) or (record.fact is not None and not keys):
             return
         elif record.origin == batch.subsystem.origin:
             batch.remember_request(record.event_id)
@@ -279,33 +290,38 @@ class Relearn(Absorb):
             self._hear(batch, record)
 
     def fail(self, batch: Batch, error: Exception) -> None:
-        """Own words stop their case here; the consumer passes over them."""
-        record = self.record
-        if record is None or record.origin == batch.subsystem.origin:
+        """An own word is set aside: the consumer passes over it. What others say of its case waits, too."""
+        self.is_left = True
+        if self.record is None or self.record.origin == batch.subsystem.origin:
             super().fail(batch, error)
-        else:
-            self.left_behind.add(record.case_id)
+
+    def _was_given_up(self, batch: Batch) -> bool:
+        """What cannot be read, and was set aside before, where it waits no more."""
+        row = self._row("")
+        here = row["event_id"], row["origin"], row["digest"]
+        batch.load_parked(filter(None, [self.case_id]))
+        waits = any((each.event_id, each.origin, each.digest) == here for each in self._waiting(batch))
+        return here in batch.set_aside.get(self.case_id, ()) and not waits
+
+    def _waiting(self, batch: Batch) -> Sequence[Waiting]:
+        return waiting_of(batch.connection, self.case_id) if self.case_id in batch.parked_cases else ()
 
     def _hear(self, batch: Batch, record: Record) -> None:
         """Of a case in which something waits that comes next, and what came in the first time as own words tell."""
-        waiting = waiting_of(batch.connection, record.case_id) if record.case_id in batch.parked_cases else ()
+        waiting = self._waiting(batch)
         here = record.event_id, record.origin, hashlib.sha256(record.body).digest()
         is_here = [row.id for row in waiting if (row.event_id, row.origin, row.digest) == here]
         if not is_here and batch.was_set_aside(record):
             return  # it was given up
-        is_next = record.case_id not in self.left_behind and is_here == [row.id for row in waiting[:1]]
-        if not (is_next or _is_told(batch, record)) or objection(batch, record, self._expected):
-            self.left_behind.add(record.case_id)
+        is_behind = record.case_id in self.left_behind or any(each.is_left for each in self.before)
+        is_next = not is_behind and is_here == [row.id for row in waiting[:1]]
+        is_told = (record.case_id, record.event_id) in self.told
+        if not (is_next or is_told) or objection(batch, record, self._expected):
+            self.is_left = True
             return
         batch.take_in(record, self._expected, self.started_at)
         if is_here:
             settle(batch, is_here, discarded=False)
-
-
-def _is_told(batch: Batch, record: Record) -> bool:
-    """Whether own words on the topic name it as a cause: it was taken in the first time."""
-    own = batch.originals.values()
-    return any(record.event_id in each.causes for each in own if each.case_id == record.case_id)
 
 
 @dataclass(eq=False)

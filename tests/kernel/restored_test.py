@@ -299,6 +299,35 @@ async def test_no_record_is_learned_past_one_of_its_case_that_cannot_be_read_or_
         assert left_behind == {torn, sick}
 
 
+async def test_what_came_before_a_record_that_is_left_is_learned_though_all_is_done_once_more(
+    start: Start, database_url: str, spans: Spans
+) -> None:
+    """A record of another case that fails undoes the transaction in which it was left."""
+    case, sick = new_case(), new_case()
+    poison = foreign(sick, event.WithdrawalRequested(occurred_at=Timestamp(seconds=9), reason="poison"))
+    before = foreign(case)
+    await put_back(database_url, spans)
+    async with start() as kernel:
+        left_behind = set[str]()
+        await relearn(kernel, [before, foreign(case, origin="liar-01"), poison, foreign(case)], left_behind)
+        assert [row.event_id for row in await rows(kernel) if row.origin == "intake-01"] == [before.event_id]
+        assert left_behind == {case, sick}
+
+
+async def test_what_cannot_be_read_and_was_given_up_keeps_nobody(start: Start, database_url: str, spans: Spans) -> None:
+    case = new_case()
+    broken = Undecodable("kafka/t/id/0/1", case, {"ce_source": b"intake-01"}, b"?", "broken")
+    behind = foreign(case)
+    async with start() as kernel:
+        await kernel.absorb([broken], [])
+        await kernel.write(lambda connection: connection.execute(tables.dead_letter.update().values(settled_at=1)))
+    await put_back(database_url, spans)
+    async with start() as kernel:
+        left_behind = set[str]()
+        await kernel.relearn([broken, Arrived(behind, "kafka/t/id/0/2")], {}, left_behind)
+        assert (behind.event_id in {row.event_id for row in await rows(kernel)}, left_behind) == (True, set())
+
+
 async def test_what_own_words_name_is_learned_though_an_earlier_record_is_set_aside(
     start: Start, backup_url: str, spans: Spans
 ) -> None:
