@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import psycopg
+import structlog
 from sqlalchemy import (
     ARRAY,
     Connection,
@@ -34,6 +35,8 @@ from sqlalchemy.sql import ClauseElement
 
 from bridge.ports import StoreUnavailable
 
+log = structlog.get_logger()
+
 READERS = 3
 # What a statement may raise: through SQLAlchemy, and on the driver's own cursor.
 DATABASE_ERRORS = (DBAPIError, sqlite3.Error, psycopg.Error)
@@ -49,7 +52,7 @@ END_STOPPED = """
         AND state_change < now() - %s * interval '1 millisecond'
         AND pid IN (
             SELECT pid FROM pg_locks
-            WHERE relation = to_regclass('journal_head') AND granted AND mode <> 'AccessShareLock'
+            WHERE relation = to_regclass('journal_head') AND granted AND mode IN ('RowShareLock', 'RowExclusiveLock')
         )
 """
 # A server that no longer answers is given up after about this long, rather than after the system's minutes or hours.
@@ -154,7 +157,7 @@ class Database:
             return engine
         limits = {
             "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_MS,
-            "lock_timeout": IDLE_IN_TRANSACTION_MS,
+            "lock_timeout": IDLE_IN_TRANSACTION_MS + 2_000,  # whoever waits is served when it is freed
             "statement_timeout": 30_000,
         }
         options = " ".join(f"-c {name}={limit}" for name, limit in limits.items())
@@ -290,8 +293,12 @@ def _keep_pages(connection: Any, kibibytes: int) -> None:
 
 
 def _end_stopped(connection: "psycopg.Connection[Any]", _record: object) -> None:
-    connection.execute(END_STOPPED, [IDLE_IN_TRANSACTION_MS])
-    connection.commit()
+    try:
+        connection.execute(END_STOPPED, [IDLE_IN_TRANSACTION_MS])
+        connection.commit()
+    except psycopg.Error as error:  # it may not be allowed to; all else goes on
+        connection.rollback()
+        log.warning("database.cannot_end_stopped", error=type(error).__name__)
 
 
 def _begin_immediate(connection: Connection) -> None:

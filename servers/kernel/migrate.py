@@ -25,6 +25,7 @@ def migrate(database: Database, subsystem: Subsystem) -> None:
         if not database.is_sqlite:
             # Another replica's migration takes its time.
             connection.execute(text("SET LOCAL lock_timeout = 0"))
+            connection.execute(text("SET LOCAL statement_timeout = 0"))
             connection.execute(text(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})"))
         config.attributes["connection"] = connection
         command.upgrade(config, "heads")
