@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from clients.identity import Identity
+from servers.mesh.errors import MeshError
 
 DOMAIN = "ronghe.local"
 BROKER = "broker/broker"
@@ -69,6 +70,9 @@ class Authority:
         self._certificate = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
 
     def _make_authority(self) -> None:
+        if any(list_certificates(self.folder)):
+            missing = self.folder / "ca.pem"
+            raise MeshError(f"{missing} is gone, by which all others here are known: put it back")
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ronghe local authority")])
         certificate = (
@@ -143,8 +147,11 @@ def _may_stay(path: Path) -> bool:
     key = path.with_suffix(".key")
     if not (path.exists() and key.exists()):
         return False
-    certificate = x509.load_pem_x509_certificate(path.read_bytes())
-    own = serialization.load_pem_private_key(key.read_bytes(), None).public_key() == certificate.public_key()
+    try:
+        certificate = x509.load_pem_x509_certificate(path.read_bytes())
+        own = serialization.load_pem_private_key(key.read_bytes(), None).public_key() == certificate.public_key()
+    except ValueError:  # a power cut may leave half a file
+        return False
     return own and certificate.not_valid_after_utc > datetime.now(UTC) + RENEWAL
 
 

@@ -179,13 +179,15 @@ def _subsystem(name: str, replica: int, settings: MeshSettings, ports: Ports, op
 def _check(database: str, data: Path, name: str) -> None:
     """Whether a subsystem can start again. A renewal of its certificate that was cut short is done again.
 
-    Raises MeshError; OSError where there is nothing to issue with.
+    Raises MeshError, also where the authority is not there: another one would be nobody's.
     """
     check_there(database, data, name)
     identity = Identity("service", f"{name}-01")
     try:
         Credentials.load(data / "pki", identity)
     except CredentialsError as error:
+        if not all((data / "pki" / name).exists() for name in ("ca.pem", "ca.key")):
+            raise MeshError(str(error)) from error
         log.warning("mesh.certificate", problem=str(error))
         issue_all(data / "pki", [identity])
 

@@ -20,6 +20,7 @@ from bridge import kafka
 from clients.credentials import Credentials, CredentialsError
 from clients.identity import KINDS, Identity
 from servers.mesh import certificates, pki, up
+from servers.mesh.errors import MeshError
 from servers.mesh.pki import Authority, issue_all, list_certificates, secret_file
 from servers.mesh.ports import free_ports
 
@@ -170,6 +171,27 @@ def test_a_subsystem_whose_renewal_was_cut_short_is_mended_before_it_starts_agai
     whole = Credentials.load(tmp_path / "pki", SERVICE)
     up._check("", tmp_path, "intake")
     assert Credentials.load(tmp_path / "pki", SERVICE).certificate == whole.certificate
+
+
+def test_a_party_whose_certificate_is_half_a_file_gets_another(tmp_path: Path) -> None:
+    authority = issue_all(tmp_path, [SERVICE])
+    (tmp_path / "service" / f"{SERVICE.id}.pem").write_bytes(b"-----BEGIN CERT")
+    authority.issue(SERVICE)
+    assert Credentials.load(tmp_path, SERVICE).identity == SERVICE
+
+
+def test_no_other_authority_takes_the_place_of_one_that_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(up, "check_there", lambda *_: None)
+    pki = tmp_path / "pki"
+    issue_all(pki, [SERVICE])
+    key = (pki / "ca.key").read_bytes()
+    (pki / "ca.pem").unlink()
+    for begins in (lambda: up._check("", tmp_path, "intake"), lambda: issue_all(pki, [ORGAN])):
+        with pytest.raises(MeshError, match=r"ca\.pem"):
+            begins()
+    assert (pki / "ca.key").read_bytes() == key
 
 
 def test_the_list_names_every_party_with_the_day_its_certificate_ends(tmp_path: Path) -> None:
