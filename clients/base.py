@@ -71,13 +71,18 @@ class ServiceClient:
     ) -> Resp:
         """One logical call; it gets so many seconds for each attempt."""
         request, backoff = completed(request), Backoff()
+        error: RongheError | None = None
         while True:
             try:
                 return await method(request, timeout=seconds or self._timeout, metadata=trace_metadata())
             except grpc.aio.AioRpcError as failure:
-                error: RongheError = error_of(failure)
+                error = error_of(failure)
             except asyncio.CancelledError as cancelled:
                 error = cut_off(cancelled)
+            except grpc.aio.UsageError:
+                if error is None:
+                    raise
+                raise error from None  # the client was closed in the middle of the call
             if not isinstance(error, Unavailable | DeadlineExceeded) or backoff.attempts + 1 >= ATTEMPTS:
                 raise error
             await backoff.wait(error.retry_after)
