@@ -2,7 +2,7 @@ import asyncio
 import signal
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -14,8 +14,7 @@ from clients.demo.plan import Desk
 from clients.errors import RongheError
 from ronghe.case.v1 import case_pb2
 from ronghe.operations.v1.operations_service_pb2 import GetBridgeStatusRequest
-from servers.mesh.errors import MeshError
-from servers.mesh.ports import Ports, free_ports
+from servers.mesh.ports import Ports
 from tests.e2e.drive import (
     OPERATOR,
     PATIENCE,
@@ -29,6 +28,7 @@ from tests.e2e.drive import (
     starting_mesh,
     until,
 )
+from tests.ports import free_base
 
 OUTAGE_SECONDS = 20.0
 LONGEST_ANSWER = 2.0
@@ -81,8 +81,8 @@ async def _work(here: Counter, delivered: Sequence[str]) -> list[str]:
 
 @pytest.mark.timeout(300)  # the mesh is started twice
 async def test_a_mesh_that_starts_serves_before_its_broker_does(tmp_path: Path) -> None:
-    data = tmp_path / "mesh"
-    base, ports = _free_base()
+    data, base = tmp_path / "mesh", free_base()
+    ports = Ports.choose(base)
     async with _starting_without_broker(data, base, ports) as mesh:
         async with mesh.intake() as terminal:
             desk = (await find_desks(terminal))[0]
@@ -106,14 +106,6 @@ async def test_a_mesh_that_starts_serves_before_its_broker_does(tmp_path: Path) 
         await here.at_intake(first, case_pb2.STATE_CLOSED)
         await here.finish(second)
         await assert_journals_are_whole(mesh)
-
-
-def _free_base() -> tuple[int, Ports]:
-    """One from which on all ports of a mesh are free: others have meshes on this machine, too."""
-    while True:
-        base = free_ports(1)[0]
-        with suppress(MeshError):
-            return base, Ports.choose(base)
 
 
 @asynccontextmanager

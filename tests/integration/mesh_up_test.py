@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,7 @@ from clients.channel import open_channel
 from clients.credentials import Credentials
 from clients.identity import Identity
 from servers.mesh import logs
-from servers.mesh.errors import MeshError
-from servers.mesh.ports import Ports, free_ports
+from tests.ports import free_base
 
 PATIENCE = 90.0
 NAMES = {"kafka", "intake", "governance", "department"}
@@ -67,14 +65,6 @@ def endpoints(data: Path) -> dict[str, dict[str, Any]]:
         return dict(json.loads((data / "run" / "endpoints.json").read_text()))
     except FileNotFoundError:
         return {}
-
-
-def free_base() -> int:
-    """A base all of whose ports are free: other tests have meshes of their own."""
-    while True:
-        with suppress(MeshError):
-            Ports.choose(base := free_ports(1)[0])
-            return base
 
 
 def is_alive(pid: int) -> bool:
