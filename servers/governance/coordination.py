@@ -93,7 +93,9 @@ class Return:
     def routed(self) -> Sequence[Message]:
         """退回: to the organ that was suggested, else by rule; where neither will do, or no longer, to an officer."""
         router = Router(self.catalog)
-        organ = None if self._why_not() else self._suggested() or self._by_rule()
+        suggested = self._suggested()
+        why_not = self._why_not(suggested)
+        organ = None if why_not else suggested or self._by_rule()
         end = organ.division if organ else self.known.center_id
         way = Way(
             self.known,
@@ -105,15 +107,17 @@ class Return:
         if organ:
             return way.to_organ(router, organ)
         none_left = "returned, and neither the suggestion nor a rule names another organ"
-        return way.to_officer(router, self._why_not() or none_left)
+        return way.to_officer(router, why_not or none_left)
 
-    def _why_not(self) -> str:
+    def _why_not(self, suggested: Organ | None) -> str:
         """Why no suggestion and no rule is to be followed; empty where one may be."""
         if self.task.bounces >= MOST_BOUNCES:
             return f"returned {self.task.bounces} times"
-        organ, brief = self._suggested(), self.task.brief
-        if organ is not None and organ.department != brief.department and is_bound(brief, self.known):
-            return f"returned with the suggestion {organ.id}, but the law means {brief.department}: who is competent?"
+        brief = self.task.brief
+        if suggested is not None and suggested.department != brief.department and is_bound(brief, self.known):
+            return (
+                f"returned with the suggestion {suggested.id}, but the law means {brief.department}: who is competent?"
+            )
         return ""
 
     def _suggested(self) -> Organ | None:

@@ -74,7 +74,8 @@ def resolve(
 def _targets(asked: Collaboration, ask: Ask, now: datetime, catalog: Catalog) -> Iterator[Target]:
     """Each distinct organ once, with its places."""
     if ask.organ_id in catalog.organs:
-        yield Target(ask, _named(ask.organ_id, now, catalog), ask.places)
+        exists = catalog.is_organ(ask.organ_id, legal_day(now))
+        yield Target(ask, catalog.organs[ask.organ_id] if exists else None, ask.places)
         return
     found: dict[str, tuple[Organ, list[Place]]] = {}
     for place in ask.places:
@@ -85,13 +86,6 @@ def _targets(asked: Collaboration, ask: Ask, now: datetime, catalog: Catalog) ->
             found.setdefault(organ.id, (organ, []))[1].append(place)
     for organ, places in found.values():
         yield Target(ask, organ, places)
-
-
-def _named(organ_id: str, now: datetime, catalog: Catalog) -> Organ | None:
-    try:
-        return catalog.organ(organ_id, legal_day(now))
-    except Refused:
-        return None
 
 
 def _event_no(asked: Collaboration, scope: Scope) -> str:
