@@ -2,8 +2,10 @@
 
 import asyncio
 import signal
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from random import Random
 
 from faults.injections.days import days_pass, status_of
 from faults.injections.migrations import is_migrated, put_back
@@ -116,14 +118,24 @@ def crashed_at_once(point: str) -> Injection:
     return beside(*(crashed(point, name) for name in POINTS[point]))
 
 
-def one_after_another(*injections: Injection) -> Injection:
-    """All of them, without a pause."""
+def scattered(seconds: float, *injections: Injection) -> Injection:
+    """One after another, each at a moment that chance chooses within so many seconds, or when the one before is over.
+
+    Between two of them there is work to be broken off: without a pause each would die when it has just started.
+    """
 
     async def inject(stage: Stage) -> None:
-        for injection in injections:
+        started = time.monotonic()
+        for moment, injection in zip(_moments(stage.chance, seconds, len(injections)), injections, strict=True):
+            await asyncio.sleep(started + moment - time.monotonic())
             await injection(stage)
 
     return inject
+
+
+def _moments(chance: Random, seconds: float, number: int) -> Sequence[float]:
+    """In their order."""
+    return sorted(chance.uniform(0, seconds) for _ in range(number))
 
 
 def beside(*injections: Injection) -> Injection:

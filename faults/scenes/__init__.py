@@ -5,6 +5,7 @@ from faults.scenes import (
     cluster,
     database,
     fuzz,
+    kafka,
     network,
     overload,
     replicas,
@@ -17,15 +18,16 @@ from faults.scenes import (
 
 SCENES = (
     single.SCENE,
-    replicas.SCENE,
-    network.SCENE,
-    cluster.SCENE,
-    clock.SCENE,
-    database.POSTGRESQL,
-    database.SQLITE,
+    kafka.SCENE,
     versions.SCENE,
+    network.SCENE,
+    database.POSTGRESQL,
     restore.SCENE,
+    clock.SCENE,
+    database.SQLITE,
     tampering.SCENE,
+    replicas.SCENE,
+    cluster.SCENE,
     overload.SCENE,
 )
 """The campaign."""

@@ -39,17 +39,13 @@ def schedule(quick: bool, chance: Random) -> Sequence[Fault]:
     if quick:
         return []
     faults = [
-        Fault(f"{network.described} before {link}", bad_link(name, network, _seconds(network)), measured=True)
+        Fault(f"{network.described} before {link}", bad_link(name, network, _seconds(network)))
         for name, link in LINKS.items()
         for network in Network
         if network is not Network.WHOLE
     ]
     faults += [
-        Fault(
-            f"{network.described} before {name}, for callers",
-            bad_network(name, network, _seconds(network)),
-            measured=True,
-        )
+        Fault(f"{network.described} before {name}, for callers", bad_network(name, network, _seconds(network)))
         for network in Network
         if network is not Network.WHOLE
         for name in chance.sample(SUBSYSTEMS, SUBSYSTEMS_OF_A_KIND)

@@ -1,23 +1,10 @@
-"""One process of each subsystem on SQLite, and one broker: what is broken, in which order."""
+"""One process of each subsystem on SQLite, and one broker: processes die, and poison comes among the rest."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, cycle, islice
 from random import Random
 
-from faults.injections.kafka import (
-    amid_applications,
-    disk_full,
-    kafka_down,
-    kafka_hangs,
-    log_dir_offline,
-    offsets_wiped,
-    restored,
-    segment_cut,
-    topic_recreated,
-    topic_recreated_behind,
-)
 from faults.injections.poison import amid_poison, poisoned
 from faults.injections.processes import (
     POINTS,
@@ -26,21 +13,15 @@ from faults.injections.processes import (
     crashed_at_once,
     killed,
     mesh_killed,
-    one_after_another,
     stopped,
 )
 from faults.injections.stage import Fault, Scene
 from faults.mesh import PROCESSES, SUBSYSTEMS, single
+from faults.scenes import kafka
 
 ALONE = "timer-due"
-ACCEPTED_AMID_KILLS = 60.0
-"""Seconds within which intake takes an application in though it is killed again and again."""
-LONG = "FULL"
-"""Environment variable: 1 lets Kafka hang for ten minutes as well."""
-
-
 QUICK_KAFKA = 1
-"""Of what happens to Kafka so much by chance: it is waited out."""
+"""Of what happens to Kafka so much by chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +35,6 @@ class Amount:
     """Of so many kills one is waited out."""
     crashes: int
     """At each point, at least."""
-    hangs: Sequence[tuple[float, int]]
-    """Seconds for which Kafka hangs, and how many kills of subsystems there are meanwhile."""
-    down: float
-    """Seconds without Kafka, for whatever reason."""
-    age: float
-    """Seconds by which the broker's restored data are older."""
     stops: float
     """Seconds for which a subsystem stands still."""
     poison: float
@@ -73,21 +48,15 @@ QUICK = Amount(
     at_once=1,
     measured=4,
     crashes=1,
-    hangs=((5, 0),),
-    down=2,
-    age=3,
     stops=3,
     poison=3,
     stopped=0,
 )
 FULL = Amount(
-    kills=60,
+    kills=50,
     at_once=2,
     measured=10,
     crashes=10,
-    hangs=((10, 4), (60, 20), (180, 60)),
-    down=10,
-    age=60,
     stops=20,
     poison=20,
     stopped=2,
@@ -97,10 +66,9 @@ FULL = Amount(
 def schedule(quick: bool, chance: Random) -> Sequence[Fault]:
     """The faults in their order: chosen by chance, the same for the same seed."""
     amount = QUICK if quick else FULL
-    kafka = _kafka(amount, chance)
+    faults = [*_kills(amount), *_crashes(quick, amount, chance), *_poison(amount, chance)]
     if quick:
-        kafka = chance.sample(kafka, QUICK_KAFKA)
-    faults = [*_kills(amount), *_crashes(quick, amount, chance), *kafka, *_poison(amount, chance)]
+        faults += chance.sample(kafka.outages(kafka.QUICK, chance), QUICK_KAFKA)
     faults.append(Fault("the whole mesh killed", mesh_killed, measured=not quick))
     faults += _stops(amount, chance)
     chance.shuffle(faults)
@@ -144,33 +112,6 @@ def _rounds(chance: Random) -> Sequence[Mapping[str, str]]:
 def _round(crashes: Mapping[str, str]) -> Fault:
     name = ", ".join(f"{point} in {name}" for name, point in crashes.items())
     return Fault(f"crash {name}", beside(*(crashed(point, name) for name, point in crashes.items())))
-
-
-def _kafka(amount: Amount, chance: Random) -> Sequence[Fault]:
-    hangs = [*amount.hangs, *([(600.0, 0)] if os.environ.get(LONG) == "1" else [])]
-    faults = [_hang(seconds, kills, chance) for seconds, kills in hangs]
-    behind = topic_recreated_behind(chance.choice(("governance", "department")))
-    faults += [
-        Fault(f"Kafka is down for {amount.down:.0f} s", kafka_down(amount.down), measured=True),
-        Fault("Kafka's disk full", disk_full(amount.down), measured=True),
-        Fault("Kafka's data directory away", log_dir_offline(amount.down), measured=True),
-        Fault(f"Kafka's data of {amount.age:.0f} s ago", amid_applications(restored(amount.age)), measured=True),
-        Fault("half of a partition's log cut off", amid_applications(segment_cut), measured=True),
-        Fault("topic deleted and recreated", amid_applications(topic_recreated), measured=True),
-        Fault("topic recreated behind a consumer", amid_applications(behind), measured=True),
-        Fault("consumer offsets wiped", amid_applications(offsets_wiped), measured=True),
-    ]
-    return faults
-
-
-def _hang(seconds: float, kills: int, chance: Random) -> Fault:
-    name = f"Kafka hangs for {seconds:.0f} s"
-    if not kills:
-        return Fault(name, kafka_hangs(seconds), measured=True, seconds=seconds + 120)
-    # In turn, so that each has begun to serve again when it is killed the next time.
-    victims = one_after_another(*map(killed, islice(cycle(chance.sample(SUBSYSTEMS, len(SUBSYSTEMS))), kills)))
-    injection = beside(kafka_hangs(seconds, ACCEPTED_AMID_KILLS), victims)
-    return Fault(f"{name}, {kills} x kill -9 meanwhile", injection, measured=True, seconds=seconds + 300)
 
 
 def _poison(amount: Amount, chance: Random) -> Sequence[Fault]:

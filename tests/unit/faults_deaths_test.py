@@ -4,6 +4,7 @@ import asyncio
 import signal
 import socket
 from collections.abc import Awaitable
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
@@ -12,11 +13,11 @@ from typing import Any
 import pytest
 
 from faults.injections.overload import _judge
-from faults.injections.processes import killed, nobody_dies, stopped
+from faults.injections.processes import killed, nobody_dies, scattered, stopped
 from faults.injections.stage import Injection, NotInjected, Stage
 from faults.mesh import PROCESSES, SUBSYSTEMS
 from faults.mesh import Mesh as RealMesh
-from faults.scenes import single
+from faults.scenes import kafka
 
 
 class Mesh:
@@ -108,12 +109,28 @@ async def test_while_kafka_hangs_everybody_is_killed_in_turn(monkeypatch: pytest
     def hangs(*_: float) -> Injection:
         return noted("kafka")
 
-    monkeypatch.setattr(single, "killed", noted)
-    monkeypatch.setattr(single, "kafka_hangs", hangs)
-    hang = next(fault for fault in single.schedule(False, Random(3)) if "60 x kill" in fault.name)
+    monkeypatch.setattr(kafka, "killed", noted)
+    monkeypatch.setattr(kafka, "kafka_hangs", hangs)
+    kills = 7 * len(SUBSYSTEMS)
+    amount = replace(kafka.FULL, hangs=((0.2, kills),))
+    hang, *_ = kafka.outages(amount, Random(3))
     injected: Awaitable[None] = hang.injection(stage_of(Mesh()))
     await injected
     killed_ones = [name for name in victims if name != "kafka"]
-    assert len(killed_ones) == 60
-    for start in range(0, 60, len(SUBSYSTEMS)):
+    assert len(killed_ones) == kills
+    for start in range(0, kills, len(SUBSYSTEMS)):
         assert set(killed_ones[start : start + len(SUBSYSTEMS)]) == set(SUBSYSTEMS)
+
+
+async def test_kills_come_at_moments_of_their_own() -> None:
+    at: list[float] = []
+
+    async def noted(_: Stage) -> None:
+        at.append(asyncio.get_running_loop().time())
+
+    began = asyncio.get_running_loop().time()
+    await scattered(0.5, *[noted] * 10)(stage_of(Mesh()))
+    assert at == sorted(at)
+    chance = Random(1)  # the stage's
+    for each, moment in zip(at, sorted(chance.uniform(0, 0.5) for _ in range(10)), strict=True):
+        assert each - began >= moment
