@@ -28,8 +28,8 @@ class AuditServicer:
         async def rows_after(key: str, limit: int) -> Sequence[Row[Any]]:
             return await self._kernel.read(lambda connection: _rows(connection, request, int(key or 0), limit))
 
-        page = await page_of(self._pages, request, rows_after, lambda row: str(row.id))
-        return pb.ListAccessesResponse(accesses=map(_access, page.rows), next_page_token=page.next_token)
+        page = await page_of(self._pages, request, rows_after, lambda row: str(row.id), _access)
+        return pb.ListAccessesResponse(accesses=page.rows, next_page_token=page.next_token)
 
 
 def _rows(connection: Connection, request: pb.ListAccessesRequest, before: int, limit: int) -> Sequence[Row[Any]]:

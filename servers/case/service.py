@@ -15,6 +15,7 @@ from servers.case.facts import OF_COLLABORATION
 from servers.case.views import CaseView
 from servers.kernel.kernel import Kernel
 from servers.rpc.call import Call
+from servers.rpc.fitting import bytes_of, fitting
 from servers.rpc.paging import Page, Pages, page_of
 
 SEES_PERSONAL_DATA = frozenset({"organ", "intake", "auditor"})
@@ -56,12 +57,13 @@ class CaseServicer:
         """The case's events."""
         size = min(request.page_size or TIMELINE_PAGE, LARGEST_TIMELINE_PAGE)
 
-        def query(connection: Connection) -> list[pb.TimelineEntry]:
+        def query(connection: Connection) -> Sequence[pb.TimelineEntry]:
             case = self._view.find(connection, call.caller, call.scope, case_id=request.case_id)
-            return list(timeline.entries(connection, case.case_id, request.after_position, size, _hidden(call.caller)))
+            return timeline.entries(connection, case.case_id, request.after_position, size + 1, _hidden(call.caller))
 
-        entries = await self._kernel.read(query)
-        following = entries[-1].position if len(entries) == size else 0
+        found = await self._kernel.read(query)
+        entries = list(fitting(found[:size], bytes_of))
+        following = entries[-1].position if len(entries) < len(found) else 0
         return pb.GetCaseTimelineResponse(entries=entries, next_position=following)
 
     async def LocateCase(self, request: pb.LocateCaseRequest, call: Call) -> pb.LocateCaseResponse:  # noqa: N802
@@ -108,8 +110,7 @@ async def page_of_cases(
         after = (int(micros), case_id) if key else None
         return await kernel.read(lambda connection: view.page(connection, bounds, after, limit))
 
-    page = await page_of(pages, request, rows_after, _key)
-    return Page([_line(shown_to(call.caller, case)) for case in page.rows], page.next_token)
+    return await page_of(pages, request, rows_after, _key, lambda case: _line(shown_to(call.caller, case)))
 
 
 def _key(case: case_pb2.Case) -> str:

@@ -85,8 +85,7 @@ class CatalogServicer:
         async def rows_after(key: str, limit: int) -> Sequence[tuple[str, T]]:
             return [row for row in keyed if row[0] > key][:limit]
 
-        page = await page_of(self._pages, request, rows_after, lambda row: row[0])
-        return Page([row for _, row in page.rows], page.next_token)
+        return await page_of(self._pages, request, rows_after, itemgetter(0), itemgetter(1))
 
     def _today(self) -> Date:
         return legal_day(self._clock.now())

@@ -58,9 +58,8 @@ class CollaborationServicer:
             after = (int(micros), name) if key else None
             return await self._kernel.read(lambda connection: self._view.page(connection, bounds, after, limit))
 
-        page = await page_of(self._pages, request, rows_after, _key)
-        lines = [_line(found) for found in page.rows]
-        return pb.ListCollaborationsResponse(collaborations=lines, next_page_token=page.next_token)
+        page = await page_of(self._pages, request, rows_after, _key, _line)
+        return pb.ListCollaborationsResponse(collaborations=page.rows, next_page_token=page.next_token)
 
     async def RequestCollaboration(  # noqa: N802
         self, request: pb.RequestCollaborationRequest, call: Call

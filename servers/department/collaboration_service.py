@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from clients.redaction import redact
+from clients.redaction import redacted
 from ronghe.collaboration.v1 import collaboration_service_pb2 as pb
 from ronghe.collaboration.v1.collaboration_pb2 import Task
 from servers.collaboration.service import CollaborationServicer
@@ -59,9 +59,7 @@ class OrganCollaborationServicer(CollaborationServicer):
             after = (int(micros), name) if key else None
             return await self._kernel.read(lambda connection: page_of_tasks(connection, filters, after, limit))
 
-        page = await page_of(self._pages, request, rows_after, _key)
-        for task in page.rows:
-            redact(task)
+        page = await page_of(self._pages, request, rows_after, _key, redacted)
         return pb.ListTasksResponse(tasks=page.rows, next_page_token=page.next_token)
 
 

@@ -44,8 +44,8 @@ class GovernanceServicer:
         async def rows_after(key: str, limit: int) -> Sequence[tuple[str, pb.TaskHop]]:
             return [row for row in keyed if row[0] > key][:limit]
 
-        page = await page_of(self._pages, request, rows_after, lambda row: row[0])
-        return pb.ListHopsResponse(hops=[hop for _, hop in page.rows], next_page_token=page.next_token)
+        page = await page_of(self._pages, request, rows_after, lambda row: row[0], lambda row: row[1])
+        return pb.ListHopsResponse(hops=page.rows, next_page_token=page.next_token)
 
     async def GetSummary(self, request: pb.GetSummaryRequest, call: Call) -> pb.GetSummaryResponse:  # noqa: N802
         """Counts, for a center its own."""

@@ -1,6 +1,6 @@
 """Inboxes: what waits for one receiver, who may acknowledge it, and in which order it is given."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -15,9 +15,8 @@ from servers.kernel import tables
 from servers.kernel.journal import COLUMNS, to_record
 from servers.kernel.stream import Refused
 from servers.kernel.times import set_micros, to_micros
+from servers.rpc.fitting import fitting
 
-# Bodies of one message; a client with the libraries' defaults takes 4 MiB, and one event has at most 256 KiB.
-MESSAGE_BYTES = 1 << 20
 # Rows without their records, from which the first of each case is looked for.
 READ_AT_ONCE = 1_000
 _WAITS = tables.inbox.c.acknowledged_at.is_(None)
@@ -31,6 +30,10 @@ class Item:
     since: int
     not_before: int
     record: Record
+
+    def size(self) -> int:
+        """Bytes that most of its message consists of."""
+        return len(self.record.body)
 
     def to_message(self) -> pb.InboxItem:
         """As the contract has it."""
@@ -83,21 +86,11 @@ def of_case(case_id: str, last: int) -> Sequence[ColumnElement[bool]]:
     return tables.inbox.c.case_id == case_id, tables.inbox.c.sequence <= last
 
 
-def fitting(items: Iterable[Item]) -> Iterable[Item]:
-    """The first of the items, as many as one message shall carry: at least one, and little more than its bytes."""
-    size = 0
-    for item in items:
-        yield item
-        size += len(item.record.body)
-        if size >= MESSAGE_BYTES:
-            return
-
-
 def first_of_each_case(connection: Connection, receiver: str, now: int, limit: int) -> Sequence[Item]:
     """What may be given now in one message: for each case its first unacknowledged item, unless that was put off."""
     due = (row.sequence for row in _first_of_each_case(connection, receiver) if row.not_before <= now)
     statement = _items(receiver, limit).where(tables.inbox.c.sequence.in_(list(islice(due, limit))))
-    return list(fitting(_item(row) for row in connection.execute(statement)))
+    return list(fitting(map(_item, connection.execute(statement)), Item.size))
 
 
 def _first_of_each_case(connection: Connection, receiver: str) -> Iterator[Row[Any]]:

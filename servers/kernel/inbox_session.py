@@ -19,6 +19,7 @@ from servers.kernel import inbox
 from servers.kernel.inbox import Acknowledgement, Item
 from servers.kernel.signals import LOOK_SECONDS, wait
 from servers.kernel.times import to_micros
+from servers.rpc.fitting import fitting
 
 if TYPE_CHECKING:
     from servers.kernel.kernel import Kernel
@@ -117,7 +118,7 @@ class InboxSession:
                     await self._check_session()
 
     def _take(self) -> Sequence[Item]:
-        return list(inbox.fitting(islice(self._sendable(), MESSAGE_ITEMS)))
+        return list(fitting(islice(self._sendable(), MESSAGE_ITEMS), Item.size))
 
     def _sendable(self) -> Iterator[Item]:
         while self._ready and len(self._sent) < self._credit:

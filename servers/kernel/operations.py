@@ -20,7 +20,7 @@ from servers.kernel.operator_acts import Act
 from servers.kernel.signing import Authorities
 from servers.kernel.times import to_micros, to_timestamp
 from servers.rpc.call import Call
-from servers.rpc.paging import Pages, page_of
+from servers.rpc.paging import Pages, as_it_is, page_of
 
 VERIFY_ROWS = 100_000
 # Rows a read holds its transaction for.
@@ -113,7 +113,7 @@ class OperationsServicer:
         async def rows_after(key: str, limit: int) -> Sequence[comparing.HeldHead]:
             return await self._kernel.read(lambda c: comparing.held(c, request.origin, int(key or 0), limit))
 
-        page = await page_of(self._pages, request, rows_after, lambda each: str(each.position))
+        page = await page_of(self._pages, request, rows_after, lambda each: str(each.position), as_it_is)
         return pb.ListJournalHeadsResponse(heads=page.rows, next_page_token=page.next_token)
 
     async def CompareJournal(self, request: pb.CompareJournalRequest, call: Call) -> pb.CompareJournalResponse:  # noqa: N802
@@ -138,7 +138,7 @@ class OperationsServicer:
                 )
             )
 
-        page = await page_of(self._pages, request, rows_after, lambda letter: str(letter.dead_letter_id))
+        page = await page_of(self._pages, request, rows_after, lambda letter: str(letter.dead_letter_id), as_it_is)
         return pb.ListDeadLettersResponse(dead_letters=page.rows, next_page_token=page.next_token)
 
     async def GetDeadLetter(self, request: pb.GetDeadLetterRequest, call: Call) -> pb.GetDeadLetterResponse:  # noqa: N802
@@ -202,7 +202,7 @@ class OperationsServicer:
             before = int(key) if key else None
             return await self._kernel.read(lambda connection: operator_acts.page(connection, before, limit))
 
-        page = await page_of(self._pages, request, rows_after, lambda act: str(act.act_id))
+        page = await page_of(self._pages, request, rows_after, lambda act: str(act.act_id), as_it_is)
         return pb.ListOperatorActsResponse(acts=page.rows, next_page_token=page.next_token)
 
     async def _act(self, request: Message, call: Call, do: Callable[[Batch, Any], Message]) -> Message:

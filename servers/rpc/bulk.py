@@ -8,6 +8,7 @@ from google.protobuf.message import Message
 
 from ronghe.error.v1.reason_pb2 import Reason
 from servers.kernel.stream import FieldViolation, Refused
+from servers.rpc.fitting import bytes_of, fitting
 from servers.rpc.validation import validate
 
 Req = TypeVar("Req", bound=Message)
@@ -18,8 +19,6 @@ Result = TypeVar("Result", bound=Message)
 MESSAGE_ITEMS = 100
 # Items of one stream that are worked on at once; further ones wait in the transport, which slows the client down.
 AT_ONCE = 512
-# Results of one message; a client with the libraries' defaults takes 4 MiB, and one result has at most 256 KiB.
-MESSAGE_BYTES = 1 << 20
 
 
 async def answer_each(
@@ -54,7 +53,7 @@ async def answer_each(
             results = task.result()
             if task is not reading:
                 room.give_back(len(results))
-                for part in _fitting(results):
+                for part in _parts(results):
                     yield part
     finally:
         await _cancel(pending)
@@ -119,16 +118,10 @@ class _Room:
         self._freed.set()
 
 
-def _fitting(results: Sequence[Result]) -> Iterator[Sequence[Result]]:
-    """In parts, each with little more than a message's bytes."""
-    part, size = list[Result](), 0
-    for result in results:
-        part.append(result)
-        size += result.ByteSize()
-        if size >= MESSAGE_BYTES:
-            yield part
-            part, size = [], 0
-    if part:
+def _parts(results: Sequence[Result]) -> Iterator[Sequence[Result]]:
+    """In parts, each for a message of its own."""
+    rest = iter(results)
+    while part := list(fitting(rest, bytes_of)):
         yield part
 
 

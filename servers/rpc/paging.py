@@ -14,8 +14,10 @@ from google.protobuf.message import Message
 
 from ronghe.error.v1.reason_pb2 import Reason
 from servers.kernel.stream import FieldViolation, Refused
+from servers.rpc.fitting import bytes_of, fitting
 
 T = TypeVar("T")
+M = TypeVar("M", bound=Message)
 
 LIFETIME = 24 * 3600
 DEFAULT_SIZE = 50
@@ -75,13 +77,22 @@ async def page_of(
     request: Message,
     rows_after: Callable[[str, int], Awaitable[Sequence[T]]],
     key_of: Callable[[T], str],
-) -> Page[T]:
-    """The page a request asks for; `rows_after(key, limit)` gives rows in order of their keys, "" from the first."""
+    shown: Callable[[T], M],
+) -> Page[M]:
+    """The page a request asks for, of rows as they are `shown`.
+
+    `rows_after(key, limit)` gives rows in order of their keys, "" from the first.
+    """
     size = min(cast("ListRequest", request).page_size or DEFAULT_SIZE, LARGEST_SIZE)
     rows = await rows_after(pages.open(request), size + 1)
-    if len(rows) <= size:
-        return Page(rows, "")
-    return Page(rows[:size], pages.seal(request, key_of(rows[size - 1])))
+    lines = list(fitting(map(shown, rows[:size]), bytes_of))
+    following = len(lines) < len(rows)
+    return Page(lines, pages.seal(request, key_of(rows[len(lines) - 1])) if following else "")
+
+
+def as_it_is(row: M) -> M:
+    """For rows that are shown as they were read."""
+    return row
 
 
 def _digest_of_filter(request: Message) -> bytes:

@@ -11,6 +11,7 @@ from grpc import StatusCode
 from bridge.ports import StoreUnavailable
 from clients.errors import InvalidRequest, NotFound, Overloaded, Refused, RongheError, error_of_status
 from clients.render import render
+from ronghe.catalog.v1.catalog_pb2 import Division
 from ronghe.catalog.v1.catalog_service_pb2 import ListDivisionsRequest, ListOrgansRequest
 from ronghe.error.v1.reason_pb2 import Reason
 from ronghe.event.v1.event_pb2 import Event, Submitted
@@ -116,6 +117,10 @@ def test_a_violation_in_a_list_names_the_place() -> None:
 # --- page tokens ---
 
 
+def a_division(code: str) -> Division:
+    return Division(code=code)
+
+
 def pages(now: float = 0) -> Pages:
     return Pages(b"a deployment's key", lambda: time.time() + now)
 
@@ -158,8 +163,8 @@ async def test_pages_follow_each_other_until_the_last() -> None:
     request, count = ListDivisionsRequest(page_size=3), 0
     seen: list[str] = []
     while count == 0 or request.page_token:
-        page = await page_of(pages(), request, rows_after, lambda code: code)
-        seen += page.rows
+        page = await page_of(pages(), request, rows_after, str, a_division)
+        seen += [division.code for division in page.rows]
         request.page_token = page.next_token
         count += 1
     assert (seen, count) == (codes, 3)
@@ -170,10 +175,29 @@ async def test_a_page_is_as_large_as_wanted_and_no_larger_than_allowed(wanted: i
     async def rows_after(after: str, limit: int) -> list[str]:
         return [f"{number:06}" for number in range(limit)]
 
-    page = await page_of(pages(), ListDivisionsRequest(page_size=wanted), rows_after, lambda code: code)
+    page = await page_of(pages(), ListDivisionsRequest(page_size=wanted), rows_after, str, a_division)
 
     assert len(page.rows) == given
     assert page.next_token
+
+
+@pytest.mark.parametrize(("kilobytes", "given"), [(1, 500), (100, 11), (300, 4), (2000, 1)])
+async def test_a_page_is_a_message_that_every_client_takes(kilobytes: int, given: int) -> None:
+    rows = [f"{number:06}" for number in range(1000)]
+
+    async def rows_after(after: str, limit: int) -> list[str]:
+        return [row for row in rows if row > after][:limit]
+
+    def shown(row: str) -> Division:
+        return Division(code=row, name="x" * 1000 * kilobytes)
+
+    request = ListDivisionsRequest(page_size=500)
+    page = await page_of(pages(), request, rows_after, str, shown)
+    assert [division.code for division in page.rows] == rows[:given]
+    assert kilobytes > 1000 or sum(division.ByteSize() for division in page.rows) < 4 << 20
+    request.page_token = page.next_token
+    following = await page_of(pages(), request, rows_after, str, shown)
+    assert following.rows[0].code == rows[given]
 
 
 # --- rendering ---

@@ -1,0 +1,26 @@
+"""How much one message carries of what there may be much of."""
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from google.protobuf.message import Message
+
+T = TypeVar("T")
+
+# A client with the libraries' defaults takes 4 MiB, and one event or result has at most 256 KiB.
+MESSAGE_BYTES = 1 << 20
+
+
+def fitting(rows: Iterable[T], size_of: Callable[[T], int]) -> Iterable[T]:
+    """The first of the rows: at least one, and little more than a message's bytes."""
+    size = 0
+    for row in rows:
+        yield row
+        size += size_of(row)
+        if size >= MESSAGE_BYTES:
+            return
+
+
+def bytes_of(message: Message) -> int:
+    """Of it on the wire."""
+    return message.ByteSize()
