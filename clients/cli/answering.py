@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from clients.cli.acting import Acting
-from clients.cli.acts import reached
+from clients.cli.case_acts import reached
 from clients.cli.command import command
 from clients.cli.errors import Failure
 from clients.cli.tasks import TaskArgument

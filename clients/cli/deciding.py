@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from clients.cli.acting import Acting
-from clients.cli.acts import Basis, Remedies, issued
 from clients.cli.asking import find_case
+from clients.cli.case_acts import Basis, Remedies, issued
 from clients.cli.command import CaseArgument, command
 from clients.cli.errors import Failure
 from clients.cli.language import say

@@ -10,7 +10,7 @@ import typer
 from clients.cli.language import refusal, rule, say, term
 from clients.credentials import CredentialsError
 from clients.errors import RongheError, Violation
-from clients.faults import fault
+from clients.telemetry.unexpected import unexpected
 
 INTERRUPTED = 130
 # More violations than these make no readable sentence.
@@ -56,7 +56,7 @@ def one_sentence() -> Iterator[None]:
     except BrokenPipeError:
         raise  # whoever reads the output has seen enough
     except Exception as error:
-        found = fault(error)
+        found = unexpected(error)
         _fail(say("a bug of ronghe: {error} at {where}", error=found["error"], where=found["where"][-1]))
 
 

@@ -7,11 +7,11 @@ import typer
 
 from clients.cli import (
     accesses,
-    acts,
     answering,
     applications,
     backups,
     bridges,
+    case_acts,
     cases,
     catalog,
     certificates,
@@ -27,7 +27,7 @@ from clients.cli import (
     journals,
     locate,
     mesh,
-    operations,
+    operator,
     preview,
     requesting,
     routing,
@@ -45,13 +45,13 @@ TOP = (
     trace.app,
     catalog.app,
     journals.app,
-    operations.app,
+    operator.app,
     doctor.app,
     faults.app,
     conformance.app,
     backups.app,
 )
-CASE = (cases.app, locate.app, acts.app, deciding.app, applications.case_app)
+CASE = (cases.app, locate.app, case_acts.app, deciding.app, applications.case_app)
 COLLABORATION = (collaborations.app, requesting.app, routing.app)
 TASK = (tasks.app, answering.app)
 CATALOG = (catalog.catalog_app, preview.app)

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from clients.cli.acting import Acting
-from clients.cli.acts import IfVersion, reached
 from clients.cli.asking import case_id_of
+from clients.cli.case_acts import IfVersion, reached
 from clients.cli.collaborations import EventArgument, find_collaboration
 from clients.cli.command import CaseArgument, command
 from clients.cli.errors import Failure, no_choice

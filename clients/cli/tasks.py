@@ -11,7 +11,7 @@ from rich.table import Table
 
 from clients.cli import briefs
 from clients.cli.acting import Acting
-from clients.cli.acts import reached
+from clients.cli.case_acts import reached
 from clients.cli.command import command
 from clients.cli.language import heading, say
 from clients.cli.output import Shown, facts, moment, rows, table, word

@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from clients.faults import fault
+from clients.telemetry.unexpected import unexpected
 
 log = structlog.get_logger()
 
@@ -36,5 +36,5 @@ def _ended(task: "asyncio.Task[None]") -> None:
     if error is None:
         log.error("process.work_ended")
     else:
-        log.error("process.work_failed", **fault(error))
+        log.error("process.work_failed", **unexpected(error))
     os.kill(os.getpid(), signal.SIGTERM)

@@ -16,7 +16,7 @@ import psycopg
 import structlog
 from sqlalchemy.engine import URL
 
-from clients.faults import fault
+from clients.telemetry.unexpected import unexpected
 
 log = structlog.get_logger()
 
@@ -72,7 +72,7 @@ class Herald:
                 self._stopping.wait(PAUSE_SECONDS)
             except Exception as error:
                 # Nobody would miss the thread: everything would merely take a second longer.
-                log.error("herald.failed", **fault(error))  # noqa: TRY400 - no text
+                log.error("herald.failed", **unexpected(error))  # noqa: TRY400 - no text
                 self._stopping.wait(PAUSE_SECONDS)
 
     def _connect(self) -> "psycopg.Connection[tuple[Any, ...]]":

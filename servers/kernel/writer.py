@@ -16,7 +16,7 @@ from bridge.crash import crash_point
 from bridge.pacing import Pacer
 from bridge.ports import StoreUnavailable
 from bridge.record import Record
-from clients.faults import fault
+from clients.telemetry.unexpected import unexpected
 from ronghe.error.v1.reason_pb2 import Reason
 from servers.kernel.batch import Batch, Taken
 from servers.kernel.database import Database, is_outage, read_rows
@@ -195,7 +195,7 @@ class Writer:
         try:
             self._on_commit(committed)
         except Exception as error:
-            log.error("writer.observer_failed", **fault(error))  # noqa: TRY400 - no text
+            log.error("writer.observer_failed", **unexpected(error))  # noqa: TRY400 - no text
 
     def _attempt(self, works: Works, failed: Failed) -> tuple[Sequence[object], Committed]:
         with self._database.writer.connect() as connection, connection.begin():
@@ -300,7 +300,7 @@ def _is_full(calls: deque[Job]) -> bool:
 
 
 def _log_failed(unit: Unit, error: Exception) -> None:
-    log.error("writer.unit_failed", unit=type(unit).__name__, **fault(error))
+    log.error("writer.unit_failed", unit=type(unit).__name__, **unexpected(error))
 
 
 def _expected(unit: Unit, batch: Batch) -> Iterable[StreamKey]:

@@ -4,14 +4,14 @@ import traceback
 from typing import TypedDict
 
 
-class Fault(TypedDict):
+class Unexpected(TypedDict):
     """Fields of a log event."""
 
     error: str
     where: list[str]
 
 
-def fault(error: BaseException) -> Fault:
+def unexpected(error: BaseException) -> Unexpected:
     """The exception's type, and the innermost places of its traceback as `file:line function`."""
     frames = traceback.extract_tb(error.__traceback__)[-6:]
     return {
