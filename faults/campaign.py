@@ -36,7 +36,7 @@ SETTLE_SECONDS = 120.0
 SPANS_SECONDS = 2.0
 HEAD_SECONDS = 2
 """A mesh signs the heads of its journals that often."""
-SPAN_BYTES = 256 << 20
+SPAN_BYTES = 1 << 30
 """Of each process: all spans of a long scene are looked at when it has ended."""
 SAMPLED_CASES = 200
 """Cases in which things are made wrong, to see whether the checker notices."""

@@ -44,8 +44,17 @@ def mount(folder: Path, size: int) -> None:
 
 
 def unmount(folder: Path) -> None:
-    """What is on it is gone."""
-    _run("umount", str(folder))
+    """What is on it is gone. A process that was killed holds its files until its last thread has ended."""
+    end = time.monotonic() + DEATH_SECONDS
+    while True:
+        try:
+            _run("umount", str(folder))
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(LOOK_SECONDS)
+        else:
+            break
     _image(folder).unlink(missing_ok=True)
 
 

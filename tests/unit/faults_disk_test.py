@@ -3,6 +3,7 @@
 import errno
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,6 +49,15 @@ def test_what_was_on_a_disk_is_there_when_it_is_gone(disk: Path) -> None:
     assert not disk.is_mount()
     assert (disk / "db").read_bytes() == b"rows"
     assert sorted(disk.parent.iterdir()) == [disk]
+
+
+def test_a_disk_goes_once_who_was_killed_has_let_go_of_it(disk: Path) -> None:
+    file = (disk / "log").open("wb")
+    letting_go = threading.Timer(0.3, file.close)
+    letting_go.start()
+    unmount(disk)
+    assert file.closed
+    assert not disk.is_mount()
 
 
 def seconds_for_lines(writer: "subprocess.Popen[str]") -> float:
