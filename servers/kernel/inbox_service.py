@@ -27,6 +27,7 @@ class InboxServicer:
     """Hands the caller what this subsystem has for it."""
 
     service = pb.DESCRIPTOR.services_by_name["InboxService"]
+    polls = ("FetchInbox",)
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel

@@ -1,8 +1,6 @@
 """A subsystem's gRPC server: mutual TLS, the wrapped servicers, health, reflection, and an orderly end."""
 
 import asyncio
-import math
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from clients.renewal import RenewingChannel
 from clients.telemetry import SpanSink
 from ronghe.error.v1.reason_pb2 import Reason
 from servers.kernel.stream import Refused
+from servers.rpc.connections import hang_up
 from servers.rpc.describing import Descriptors
 from servers.rpc.door import Door
 from servers.rpc.errors import abort
@@ -29,12 +28,8 @@ from servers.rpc.wrapper import Handler, Observer, Servicer, Wrapper
 MAX_MESSAGE = 4 * MAX_BODY
 # As above; here grpc answers a bare CANCELLED.
 MAX_PENDING = 20_000
-# What has come to a busy process gets so long to be taken,
-TAKING = 8.0
-# and what is refused at last so long to be on its way.
+# What is refused at last gets so long to be on its way.
 FLUSH = 3.0
-# A server's call to itself that takes no longer has waited for nobody.
-AT_ONCE = 0.02
 KNOCK = "/ronghe.Door/Knock"
 
 OPTIONS = (
@@ -90,8 +85,8 @@ async def serving(
 ) -> AsyncIterator[Serving]:
     """Serve on `listen` ("127.0.0.1:7101", port 0 for any) until the end of the block.
 
-    Then: NOT_SERVING; connections are told that the server goes away; calls that have come are refused with
-    SHUTTING_DOWN; streams end; calls in progress get their grace.
+    Then: NOT_SERVING; streams and long polls end, and calls in progress get their grace; calls that have come since are
+    refused with SHUTTING_DOWN; connections are closed.
     """
     calls, streams = Admission(limits.calls), Admission(limits.streams)
     door = Door()
@@ -111,11 +106,14 @@ async def serving(
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
             await checks.enter_graceful_shutdown()
-            stopping = await _go_away(server, wrapper, channel, limits.grace + FLUSH)
+            wrapper.close()
             await _drain((calls, streams), limits.grace)
             wrapper.cut()
-            await server.stop(FLUSH)
-            await stopping
+            wrapper.answer()
+            await _flushed(channel)
+            # A server that is stopped cancels what has come and was not taken yet (grpc issue 41785), without a reason.
+            hang_up(port)
+            await server.stop(None)
     log.info("rpc.stopped", port=port)
 
 
@@ -138,15 +136,6 @@ async def _announce(checks: health.aio.HealthServicer, servicers: Sequence[Servi
         await checks.set(servicer.service.full_name, health_pb2.HealthCheckResponse.SERVING)
 
 
-async def _nobody_waits(wrapper: Wrapper, channel: RenewingChannel) -> None:
-    """Return when a call is taken at once, or, in a process that is busy otherwise, when no other one was before it."""
-    taken, waited = -1, math.inf
-    while wrapper.taken > taken and waited > AT_ONCE:
-        taken, knocked_at = wrapper.taken, time.monotonic()
-        await _knock(channel)
-        waited = time.monotonic() - knocked_at
-
-
 async def _drain(admissions: Sequence[Admission], grace: float) -> None:
     try:
         async with asyncio.timeout(grace):
@@ -154,6 +143,13 @@ async def _drain(admissions: Sequence[Admission], grace: float) -> None:
                 await admission.idle()
     except TimeoutError:
         log.warning("rpc.grace_passed", in_progress=sum(admission.in_progress for admission in admissions))
+
+
+async def _flushed(channel: RenewingChannel) -> None:
+    """Return when what was answered is on its way: a call of our own is answered behind it."""
+    with suppress(grpc.aio.AioRpcError, TimeoutError):
+        async with asyncio.timeout(FLUSH):
+            await _knock(channel)
 
 
 async def _watch(door: Door, channel: RenewingChannel) -> None:
@@ -171,25 +167,6 @@ async def _knock(channel: RenewingChannel) -> None:
 
 async def _knocked(request: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
     return b""
-
-
-async def _go_away(
-    server: grpc.aio.Server, wrapper: Wrapper, channel: RenewingChannel, grace: float
-) -> "asyncio.Task[None]":
-    """Take what has come, tell the connections, and only then answer.
-
-    A stopping server cancels what has come and was not taken yet (grpc issue 41785), without a reason. Nobody sends his
-    next call who waits for his answer; once he has it he knows that the server goes away, and calls another one.
-    """
-    wrapper.close()
-    with suppress(grpc.aio.AioRpcError, TimeoutError):
-        async with asyncio.timeout(TAKING):
-            await _nobody_waits(wrapper, channel)
-    stopping = asyncio.create_task(server.stop(grace))
-    # Its first step tells the connections.
-    await asyncio.sleep(0)
-    wrapper.answer()
-    return stopping
 
 
 def _server_credentials(credentials: Credentials) -> grpc.ServerCredentials:

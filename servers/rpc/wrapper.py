@@ -43,7 +43,8 @@ class Servicer(Protocol):
 
     `async def Unary(self, request, call) -> response`; `async def Stream(self, requests, call)` is an asynchronous
     generator of responses. An attribute `bulk` names streaming RPCs whose messages the servicer validates itself, so
-    that a bad one is answered as one item and does not end the stream.
+    that a bad one is answered as one item and does not end the stream; an attribute `polls`, unary RPCs that wait for
+    something to come, and end without it where the server closes.
     """
 
     service: ServiceDescriptor
@@ -65,6 +66,7 @@ class Method:
     request: type[Message]
     function: Callable[..., Any]
     bulk: bool
+    polls: bool
 
     def read(self, body: bytes) -> Message:
         """A message that came in, valid; raises Refused."""
@@ -88,9 +90,8 @@ class Wrapper:
         self._observe = observe
         self._open: set[Requests[Message]] = set()
         self._working: set[asyncio.Task[Any]] = set()
-        self._cut = False
-        self.taken = 0
-        """Calls that were looked at, refused ones too."""
+        self._polling: set[asyncio.Task[Any]] = set()
+        self._cut: set[asyncio.Task[Any]] = set()
         self._may_answer = asyncio.Event()
         self._may_answer.set()
 
@@ -105,6 +106,7 @@ class Wrapper:
         self._streams.close()
         for requests in self._open:
             requests.cut()
+        self._end(self._polling)
 
     def answer(self) -> None:
         """Answer calls again, those that came since by refusing them."""
@@ -112,8 +114,11 @@ class Wrapper:
 
     def cut(self) -> None:
         """Their time is over: refuse what is still in progress."""
-        self._cut = True
-        for task in self._working:
+        self._end(self._working)
+
+    def _end(self, tasks: set[asyncio.Task[Any]]) -> None:
+        for task in tasks - self._cut:
+            self._cut.add(task)
             task.cancel()
 
     def _handler(self, servicer: Servicer, descriptor: MethodDescriptor) -> Handler:
@@ -172,13 +177,12 @@ class Wrapper:
         self, method: Method, context: Context, admission: Admission, default_deadline: float, work: Work[T]
     ) -> T:
         """Everything around the work of one call."""
-        self.taken += 1
         span = ServerSpan(context.invocation_metadata())
         code, kind = StatusCode.OK, ""
         try:
             caller = caller_of(context.auth_context(), self._domain)
             kind = caller.kind
-            async with self._taken(admission):
+            async with self._taken(admission, polls=method.polls):
                 scope = method.rule.scope_of(caller)
                 return await work(Call(caller, scope, method.name, _deadline(context, default_deadline), span.context))
         except asyncio.CancelledError:
@@ -191,29 +195,32 @@ class Wrapper:
             self._observe(method.name, kind, code.name, span.record(self._spans, method.name, kind, code))
 
     @asynccontextmanager
-    async def _taken(self, admission: Admission) -> AsyncIterator[None]:
+    async def _taken(self, admission: Admission, *, polls: bool) -> AsyncIterator[None]:
         """A call while it lasts, which is until it may be answered."""
         try:
-            with admission, self._cuttable():
+            with admission, self._cuttable(polls=polls):
                 yield
         finally:
             await self._may_answer.wait()
 
     @contextmanager
-    def _cuttable(self) -> Iterator[None]:
+    def _cuttable(self, *, polls: bool) -> Iterator[None]:
         """Work that ends with a reason when it is cut, and not as if its caller had cancelled it."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a call is answered by one
         self._working.add(task)
+        if polls:
+            self._polling.add(task)
         try:
             yield
         except asyncio.CancelledError:
-            if not self._cut:
+            if task not in self._cut:
                 raise
             task.uncancel()
             raise shutting_down() from None
         finally:
-            self._working.discard(task)
+            for tasks in (self._working, self._polling, self._cut):
+                tasks.discard(task)
 
 
 def _method(servicer: Servicer, descriptor: MethodDescriptor) -> Method:
@@ -223,6 +230,7 @@ def _method(servicer: Servicer, descriptor: MethodDescriptor) -> Method:
         GetMessageClass(descriptor.input_type),
         getattr(servicer, descriptor.name),
         descriptor.name in getattr(servicer, "bulk", ()),
+        descriptor.name in getattr(servicer, "polls", ()),
     )
 
 

@@ -1,9 +1,10 @@
 """A server that stops while calls come from everywhere: whoever called it learns the reason."""
 
 import asyncio
+import multiprocessing
 import time
 from collections import Counter
-from itertools import count
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import grpc
@@ -11,9 +12,7 @@ import pytest
 from grpc import StatusCode
 
 from clients.credentials import Credentials
-from clients.renewal import RenewingChannel
 from ronghe.catalog.v1.catalog_service_pb2 import GetServiceItemRequest, GetServiceItemResponse
-from servers.rpc import server
 from servers.rpc.call import Call
 from servers.rpc.server import KNOCK, Limits, serving
 from tests.unit.rpc_support import ORGAN, SERVER, Authority, SpanList, ToyCatalog, until
@@ -21,7 +20,9 @@ from tests.unit.rpc_support import ORGAN, SERVER, Authority, SpanList, ToyCatalo
 ITEM = "/ronghe.catalog.v1.CatalogService/GetServiceItem"
 CALLERS, CONNECTIONS = 60, 6
 REQUEST = GetServiceItemRequest(code="IT-001").SerializeToString()
-REASONS = ("the server is shutting down", "failed to connect", "GOAWAY")
+REASONS = ("the server is shutting down", "failed to connect", "Socket closed", "recvmsg:Connection reset by peer")
+PATIENCE_SECONDS = 30.0
+CALLING_SECONDS, PAUSE_SECONDS = 1.0, 0.005
 
 
 class BusyCatalog(ToyCatalog):
@@ -79,27 +80,33 @@ async def test_whoever_calls_a_server_that_stops_learns_why(authority: Authority
     assert all(any(reason in str(end.details()) for reason in REASONS) for end in ends), [end.details() for end in ends]
 
 
-async def keep_busy() -> None:
-    """Other work of the process, so that each step of a call waits for longer than a call to an idle server takes."""
-    while True:
-        time.sleep(2 * server.AT_ONCE)  # noqa: ASYNC251 - that is what it is for
-        await asyncio.sleep(0)
+def call_from_elsewhere(pki: Path, port: int) -> Counter[StatusCode]:
+    """What a process of its own does; gives how its calls ended."""
+    return asyncio.run(call_without_waiting(pki, port))
 
 
-async def test_a_server_that_is_busy_otherwise_stops_when_nobody_waits(
-    authority: Authority, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    knock, knocks = server._knock, count()
+async def call_without_waiting(pki: Path, port: int) -> Counter[StatusCode]:
+    credentials = Credentials.load(pki, ORGAN)
+    channels = [open_channel(port, credentials, number) for number in range(CONNECTIONS)]
+    calls, end = list[asyncio.Task[bytes]](), time.monotonic() + CALLING_SECONDS
+    while time.monotonic() < end:
+        calls += [asyncio.create_task(call(channel)) for channel in channels]
+        await asyncio.sleep(PAUSE_SECONDS)
+    ends = await asyncio.gather(*calls, return_exceptions=True)
+    return Counter(end.code() if isinstance(end, grpc.aio.AioRpcError) else StatusCode.OK for end in ends)
 
-    async def counted(channel: RenewingChannel) -> None:
-        next(knocks)
-        await knock(channel)
 
-    async with serving([ToyCatalog()], "127.0.0.1:0", authority.credentials(SERVER), SpanList()):
-        busy = asyncio.create_task(keep_busy())
-        monkeypatch.setattr(server, "_knock", counted)
-    busy.cancel()
-    assert next(knocks) == 1
+async def test_no_call_on_its_way_to_a_server_that_stops_is_told_cancelled(authority: Authority) -> None:
+    """Retry policies cover UNAVAILABLE; grpc tells CANCELLED what it has not looked at."""
+    catalog = ToyCatalog()
+    stopping = serving([catalog], "127.0.0.1:0", authority.credentials(SERVER), SpanList())
+    port = (await stopping.__aenter__()).port
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as elsewhere:
+        calling = asyncio.wrap_future(elsewhere.submit(call_from_elsewhere, authority.pki, port))
+        await until(lambda: len(catalog.calls) > CALLERS)
+        await stopping.__aexit__(None, None, None)
+        ends = await calling
+    assert set(ends) == {StatusCode.OK, StatusCode.UNAVAILABLE}
 
 
 async def test_a_call_that_outlasts_the_grace_is_told_why_it_ends(authority: Authority) -> None:
@@ -114,6 +121,26 @@ async def test_a_call_that_outlasts_the_grace_is_told_why_it_ends(authority: Aut
         with pytest.raises(grpc.aio.AioRpcError, match="the server is shutting down") as caught:
             await slow
     assert caught.value.code() is StatusCode.UNAVAILABLE
+
+
+class PolledCatalog(ToyCatalog):
+    """Its slow items may take for ever."""
+
+    polls = ("GetServiceItem",)
+
+
+async def test_nobody_waits_for_a_long_poll_of_a_server_that_stops(authority: Authority) -> None:
+    catalog = PolledCatalog()
+    limits = Limits(grace=2 * PATIENCE_SECONDS)
+    stopping = serving([catalog], "127.0.0.1:0", authority.credentials(SERVER), SpanList(), limits=limits)
+    port = (await stopping.__aenter__()).port
+    async with open_channel(port, authority.credentials(ORGAN), 0) as channel:
+        polling = asyncio.create_task(call(channel, GetServiceItemRequest(code="slow").SerializeToString()))
+        await catalog.started.wait()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await stopping.__aexit__(None, None, None)
+        with pytest.raises(grpc.aio.AioRpcError, match="the server is shutting down"):
+            await polling
 
 
 async def test_a_servers_call_to_itself_waits_behind_all_that_have_come(authority: Authority) -> None:
