@@ -21,8 +21,8 @@ from ronghe.intake.v1 import intake_service_pb2 as intake
 from servers.mesh.pki import issue_all
 from tests import builders
 from tests.e2e.collaborating import now
-from tests.e2e.door import ORGAN, Door, at_rest, has_one_effect, knocking, refused, serves
-from tests.e2e.drive import TERMINAL, Mesh
+from tests.e2e.door import ORGAN, Door, has_one_effect, knocking, refused, serves
+from tests.e2e.drive import TERMINAL, Mesh, until
 
 SUBMIT_MANY = "ronghe.intake.v1.IntakeService/SubmitApplications"
 OPEN = "ronghe.inbox.v1.InboxService/OpenInbox"
@@ -145,9 +145,11 @@ async def _told(mesh: Mesh) -> None:
     """The receiver has an item: the lead's receipt of a case that it handed in."""
     async with mesh.intake(ITS_TERMINAL) as terminal, mesh.department(ORGAN.id) as lead:
         case_id = (await terminal.submit_application(builders.submission(now()))).case_id
-        await at_rest(mesh)
+        arrived = "SELECT 1 FROM journal WHERE case_id = ?"
+        await until(lambda: bool(mesh.rows("department", arrived, case_id)), "the lead has the case")
         await lead.accept_application(builders.acceptance(case_id, now()))
-    await at_rest(mesh)
+    waiting = "SELECT 1 FROM inbox WHERE receiver = ? AND case_id = ?"
+    await until(lambda: bool(mesh.rows("intake", waiting, str(RECEIVER), case_id)), "the receiver has an item")
 
 
 async def test_an_acknowledgement_of_what_was_never_sent_is_refused_by_stream_and_by_fetching(mesh: Mesh) -> None:

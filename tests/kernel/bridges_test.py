@@ -78,6 +78,7 @@ async def test_pausing_twice_keeps_the_first_reason_and_resuming_twice_does_noth
     await operator.pause_bridge(pause(pb.BRIDGE_RELAY, "second"))
     (shown,) = (await operator.get_bridge_status(pb.GetBridgeStatusRequest())).paused
     assert shown.reason == "first"
+    await until(lambda: not relay_of(front).running)
     for _ in range(2):
         await operator.resume_bridge(resume(pb.BRIDGE_RELAY))
     await until(lambda: relay_of(front).running)
