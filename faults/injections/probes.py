@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -17,7 +17,7 @@ from clients.channel import SERVER_NAME
 from clients.credentials import Credentials
 from clients.identity import Identity
 from faults.injections.days import OPERATOR
-from faults.injections.stage import NotInjected, Stage
+from faults.injections.stage import NotInjected, Stage, until
 from faults.load.cast import TERMINAL
 from faults.mesh import SUBSYSTEMS
 from ronghe.case.v1.case_service_pb2 import GetCaseRequest
@@ -27,6 +27,8 @@ from ronghe.intake.v1.intake_service_pb2_grpc import IntakeServiceStub
 
 DEADLINE_SECONDS = 5.0
 PAUSE_SECONDS = 0.3
+LONGER_SECONDS = 60.0
+"""So much longer it lasts where nobody was told: a journal may have room of its own, however full its disk is."""
 SAYS_SO = (StatusCode.UNAVAILABLE, StatusCode.RESOURCE_EXHAUSTED)
 WHOLE = (StatusCode.NOT_FOUND,)
 """There is no such case."""
@@ -55,12 +57,17 @@ class Probe:
             self.slowest = max(self.slowest, time.monotonic() - started)
             await asyncio.sleep(PAUSE_SECONDS)
 
+    @property
+    def was_told(self) -> bool:
+        """Whether a caller learned that something is broken."""
+        return any(self.codes[code] for code in SAYS_SO)
+
     def check(self, *, goes_on: bool) -> None:
         """Raises NotInjected unless callers were told in time, and nothing else but that or the truth."""
         others = {code.name: count for code, count in self.codes.items() if code not in (*SAYS_SO, *WHOLE)}
         if others:
             raise NotInjected(f"callers of {self.where} got {others}")
-        if not goes_on and not any(self.codes[code] for code in SAYS_SO):
+        if not goes_on and not self.was_told:
             raise NotInjected(f"no caller of {self.where} noticed anything")
 
 
@@ -68,6 +75,7 @@ class Probe:
 async def probed(stage: Stage, *, reads: bool = True, writes: bool = True) -> AsyncIterator[None]:
     """While the block lasts intake is asked to read and to write, the others to read, by calls that nobody repeats.
 
+    It lasts until those who must be told were.
     Where `reads` is set intake's reads must not go on, where `writes` is set its writes; of the others only that they
     are answered in time is looked at.
     """
@@ -82,6 +90,9 @@ async def probed(stage: Stage, *, reads: bool = True, writes: bool = True) -> As
         asking = [asyncio.create_task(probe.ask(call)) for probe, call in asked]
         try:
             yield
+            told = [probe for probe, must in ((reading, reads), (writing, writes)) if must]
+            with suppress(NotInjected):  # which is for the checks to say
+                await until(lambda: all(probe.was_told for probe in told), LONGER_SECONDS, "nobody was told")
         finally:
             for task in asking:
                 task.cancel()
