@@ -1,6 +1,7 @@
 """CaseService, the same on every subsystem."""
 
 from collections.abc import Collection, Sequence
+from itertools import islice
 
 from google.protobuf.message import Message
 from sqlalchemy import ColumnElement, Connection
@@ -57,14 +58,14 @@ class CaseServicer:
         """The case's events."""
         size = min(request.page_size or TIMELINE_PAGE, LARGEST_TIMELINE_PAGE)
 
-        def query(connection: Connection) -> Sequence[pb.TimelineEntry]:
+        def query(connection: Connection) -> pb.GetCaseTimelineResponse:
             case = self._view.find(connection, call.caller, call.scope, case_id=request.case_id)
-            return timeline.entries(connection, case.case_id, request.after_position, size + 1, _hidden(call.caller))
+            found = timeline.entries(connection, case.case_id, request.after_position, size + 1, _hidden(call.caller))
+            entries = list(fitting(islice(found, size), bytes_of))
+            following = 0 if next(found, None) is None else entries[-1].position
+            return pb.GetCaseTimelineResponse(entries=entries, next_position=following)
 
-        found = await self._kernel.read(query)
-        entries = list(fitting(found[:size], bytes_of))
-        following = entries[-1].position if len(entries) < len(found) else 0
-        return pb.GetCaseTimelineResponse(entries=entries, next_position=following)
+        return await self._kernel.read(query)
 
     async def LocateCase(self, request: pb.LocateCaseRequest, call: Call) -> pb.LocateCaseResponse:  # noqa: N802
         """Where the case's events are."""

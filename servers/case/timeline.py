@@ -1,7 +1,7 @@
 """A case's timeline, and where each of its events is, from the journal and the inboxes of one subsystem."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -17,8 +17,11 @@ from servers.kernel.times import to_timestamp
 
 def entries(
     connection: Connection, case_id: str, after: int, limit: int, hidden: Collection[str]
-) -> Sequence[pb.TimelineEntry]:
-    """The events of a case behind a position, in the order in which they were recorded here; `hidden` types are not."""
+) -> Iterator[pb.TimelineEntry]:
+    """The events of a case behind a position, in the order in which they were recorded here; `hidden` types are not.
+
+    They are made as they are taken: a page holds fewer of those that are large.
+    """
     journal = tables.journal
     statement = (
         select(*COLUMNS)
@@ -26,7 +29,7 @@ def entries(
         .order_by(journal.c.position)
         .limit(limit)
     )
-    return [_entry(to_record(row), row.taken_at) for row in connection.execute(statement)]
+    return (_entry(to_record(row), row.taken_at) for row in connection.execute(statement))
 
 
 def _entry(record: Record, taken_at: int) -> pb.TimelineEntry:

@@ -1,6 +1,5 @@
 """How many calls may be in progress: overload is refused at the door, not by timeouts or memory."""
 
-import asyncio
 from typing import NoReturn
 
 from ronghe.error.v1.reason_pb2 import Reason
@@ -8,34 +7,25 @@ from servers.kernel.stream import Refused
 
 
 class Admission:
-    """A bound on what is in progress at once, and the way to let it run dry."""
+    """A bound on what is in progress at once."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.in_progress = 0
         self.closed = False
-        self._idle = asyncio.Event()
-        self._idle.set()
 
     def __enter__(self) -> None:
         """Count a call while it lasts; raises Refused when there are too many, or none is taken any more."""
         if self.closed or self.in_progress >= self.limit:
             self._refuse()
         self.in_progress += 1
-        self._idle.clear()
 
     def __exit__(self, *_: object) -> None:
         self.in_progress -= 1
-        if self.in_progress == 0:
-            self._idle.set()
 
     def close(self) -> None:
         """Take nothing more."""
         self.closed = True
-
-    async def idle(self) -> None:
-        """Return when nothing is in progress."""
-        await self._idle.wait()
 
     def _refuse(self) -> NoReturn:
         if self.closed:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,7 @@ MAX_MESSAGE = 4 * MAX_BODY
 # As above; here grpc answers a bare CANCELLED.
 MAX_PENDING = 20_000
 # What is refused at last gets so long to be on its way.
-FLUSH = 3.0
+REFUSAL_SECONDS = 1.0
 KNOCK = "/ronghe.Door/Knock"
 
 OPTIONS = (
@@ -106,13 +106,9 @@ async def serving(
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
             await checks.enter_graceful_shutdown()
-            wrapper.close()
-            await _drain((calls, streams), limits.grace)
-            wrapper.cut()
-            wrapper.answer()
-            await _flushed(channel)
+            await _drain(wrapper, limits.grace)
             # A server that is stopped cancels what has come and was not taken yet (grpc issue 41785), without a reason.
-            hang_up(port)
+            await hang_up(port)
             await server.stop(None)
     log.info("rpc.stopped", port=port)
 
@@ -136,20 +132,13 @@ async def _announce(checks: health.aio.HealthServicer, servicers: Sequence[Servi
         await checks.set(servicer.service.full_name, health_pb2.HealthCheckResponse.SERVING)
 
 
-async def _drain(admissions: Sequence[Admission], grace: float) -> None:
-    try:
-        async with asyncio.timeout(grace):
-            for admission in admissions:
-                await admission.idle()
-    except TimeoutError:
-        log.warning("rpc.grace_passed", in_progress=sum(admission.in_progress for admission in admissions))
-
-
-async def _flushed(channel: RenewingChannel) -> None:
-    """Return when what was answered is on its way: a call of our own is answered behind it."""
-    with suppress(grpc.aio.AioRpcError, TimeoutError):
-        async with asyncio.timeout(FLUSH):
-            await _knock(channel)
+async def _drain(wrapper: Wrapper, grace: float) -> None:
+    wrapper.close()
+    late = await wrapper.answered(grace)
+    if late:
+        log.warning("rpc.grace_passed", in_progress=late)
+        wrapper.cut()
+        await wrapper.answered(REFUSAL_SECONDS)
 
 
 async def _watch(door: Door, channel: RenewingChannel) -> None:

@@ -89,28 +89,30 @@ class Wrapper:
         self._spans = spans
         self._observe = observe
         self._open: set[Requests[Message]] = set()
+        self._unanswered: set[asyncio.Task[Any]] = set()
+        """Until the library has written the answer."""
         self._working: set[asyncio.Task[Any]] = set()
         self._polling: set[asyncio.Task[Any]] = set()
         self._cut: set[asyncio.Task[Any]] = set()
-        self._may_answer = asyncio.Event()
-        self._may_answer.set()
 
     def handlers(self, servicer: Servicer) -> dict[str, Handler]:
         """One handler for each RPC; raises MissingRule, and AttributeError when the servicer lacks a method."""
         return {method.name: self._handler(servicer, method) for method in servicer.service.methods}
 
     def close(self) -> None:
-        """Take no more calls, and let the streams come to their end. No call is answered until `answer`."""
-        self._may_answer.clear()
+        """Take no more calls, and let the streams come to their end."""
         self._calls.close()
         self._streams.close()
         for requests in self._open:
             requests.cut()
         self._end(self._polling)
 
-    def answer(self) -> None:
-        """Answer calls again, those that came since by refusing them."""
-        self._may_answer.set()
+    async def answered(self, seconds: float) -> int:
+        """Wait, for so long at most, until the calls that are here now are answered; gives how many are not."""
+        if not self._unanswered:
+            return 0
+        _, late = await asyncio.wait(self._unanswered, timeout=seconds)
+        return len(late)
 
     def cut(self) -> None:
         """Their time is over: refuse what is still in progress."""
@@ -182,7 +184,7 @@ class Wrapper:
         try:
             caller = caller_of(context.auth_context(), self._domain)
             kind = caller.kind
-            async with self._taken(admission, polls=method.polls):
+            with admission, self._cuttable(polls=method.polls):
                 scope = method.rule.scope_of(caller)
                 return await work(Call(caller, scope, method.name, _deadline(context, default_deadline), span.context))
         except asyncio.CancelledError:
@@ -194,20 +196,13 @@ class Wrapper:
         finally:
             self._observe(method.name, kind, code.name, span.record(self._spans, method.name, kind, code))
 
-    @asynccontextmanager
-    async def _taken(self, admission: Admission, *, polls: bool) -> AsyncIterator[None]:
-        """A call while it lasts, which is until it may be answered."""
-        try:
-            with admission, self._cuttable(polls=polls):
-                yield
-        finally:
-            await self._may_answer.wait()
-
     @contextmanager
     def _cuttable(self, *, polls: bool) -> Iterator[None]:
         """Work that ends with a reason when it is cut, and not as if its caller had cancelled it."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a call is answered by one
+        self._unanswered.add(task)
+        task.add_done_callback(self._unanswered.discard)
         self._working.add(task)
         if polls:
             self._polling.add(task)

@@ -741,11 +741,10 @@ async def test_a_closing_server_refuses_new_calls_and_finishes_what_it_has(mesh:
         await until(lambda: statuses)
         closing = asyncio.create_task(server.__aexit__(None, None, None))
         await until(lambda: len(statuses) == 2)
-        late = asyncio.create_task(call_raw(channel, GetServiceItemRequest(code="IT-001").SerializeToString()))
+        with pytest.raises(grpc.aio.AioRpcError, match="the server is shutting down") as caught:
+            await call_raw(channel, GetServiceItemRequest(code="IT-001").SerializeToString())
         catalog.release.set()
         assert (await slow).item.code == "slow"
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await late
         await closing
         await watching
     assert caught.value.code() is StatusCode.UNAVAILABLE

@@ -1,6 +1,6 @@
 """A case's timeline, page by page."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import pytest
@@ -43,9 +43,9 @@ class OneCase:
 async def test_a_timeline_goes_on_where_its_page_ended(
     bytes_of_a_fact: int, wanted: int, pages: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def entries(_: object, case_id: str, after: int, limit: int, hidden: object) -> list[TimelineEntry]:
+    def entries(_: object, case_id: str, after: int, limit: int, hidden: object) -> Iterator[TimelineEntry]:
         found = range(after + 1, min(after + limit, ENTRIES) + 1)
-        return [TimelineEntry(position=each, fact=AnyMessage(value=bytes(bytes_of_a_fact))) for each in found]
+        return (TimelineEntry(position=each, fact=AnyMessage(value=bytes(bytes_of_a_fact))) for each in found)
 
     monkeypatch.setattr(timeline, "entries", entries)
     kernel, view = cast("Kernel", AtOnce()), cast("CaseView", OneCase())
