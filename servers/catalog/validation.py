@@ -21,6 +21,10 @@ class CatalogError(Exception):
     """The catalog cannot be served; the text names the item, the rule, and what to mend."""
 
 
+IN_DAYS = (Limit.UNIT_WORKING_DAY, Limit.UNIT_NATURAL_DAY)
+COUNTED = "only WORKING_DAY and NATURAL_DAY are counted"
+"""By servers.law.clock: no paper could name the last day of another limit."""
+
 Serves = Callable[[str, "Tier.ValueType"], bool]
 """Whether a department type has organs at a tier."""
 
@@ -37,6 +41,9 @@ def faults_of(item: ServiceItem, serves: Serves) -> Iterator[str]:
         yield "its form declares a field twice"
     if item.case_type == CASE_TYPE_IMMEDIATE and item.collaborators:
         yield "an immediate item has no time to ask collaborators"
+    for name, limit in (("legal", item.legal_limit), ("promised", item.promised_limit)):
+        if limit.unit not in IN_DAYS:
+            yield f"its {name} limit is in {_unit(limit)}: {COUNTED}"
     yield from _faults_of_rules(item, serves)
 
 
@@ -45,6 +52,8 @@ def _faults_of_rules(item: ServiceItem, serves: Serves) -> Iterator[str]:
         fault = fault_of(rule.when, item.form)
         if fault:
             yield f"tier rule: {fault}"
+        if not serves(item.lead_department, rule.tier):
+            yield f"tier rule: no {item.lead_department} sits at {Tier.Name(rule.tier)}"
     if len({collaborator.id for collaborator in item.collaborators}) != len(item.collaborators):
         yield "two collaborators have the same id"
     for collaborator in item.collaborators:
@@ -61,6 +70,8 @@ def _faults_of_collaborator(item: ServiceItem, collaborator: Collaborator, serve
         if not serves(collaborator.department, tier):
             yield f"no {collaborator.department} sits at {Tier.Name(tier)}"
     yield from _faults_of_silence(collaborator)
+    if collaborator.reply_limit.unit not in IN_DAYS:
+        yield f"its reply limit is in {_unit(collaborator.reply_limit)}: {COUNTED}"
     if not _shortest(item.promised_limit) > _longest(collaborator.reply_limit):
         yield "its reply limit is not below the item's promise"
     yield from _faults_of_disclosure(item, collaborator)
@@ -88,6 +99,10 @@ def _faults_of_disclosure(item: ServiceItem, collaborator: Collaborator) -> Iter
     personal = named & ({field.name for field in item.form if field.personal} | APPLICANT.keys())
     if personal and not collaborator.basis:
         yield f"it discloses {_listed(personal)}, which is personal, without a law: basis is empty"
+
+
+def _unit(limit: Limit) -> str:
+    return Limit.Unit.Name(limit.unit).removeprefix("UNIT_")
 
 
 def _listed(names: Collection[str]) -> str:

@@ -83,6 +83,39 @@ def test_a_catalog_that_breaks_a_rule_is_not_loaded(change: Callable[[pb.Service
     assert "IT-001 version 1" in str(error.value)
 
 
+def set_tier_rule(**fields: Any) -> Callable[[pb.ServiceItem], None]:
+    def change(item: pb.ServiceItem) -> None:
+        rule = item.tier_rules[0]
+        rule.tier = fields.get("tier", rule.tier)
+        rule.when.expression = fields.get("expression", rule.when.expression)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (set_tier_rule(expression="depth > 1.0"), "tier rule: .*uses depth, which the form does not declare"),
+        (set_tier_rule(expression="!city_managed_road"), "tier rule: .*is not true for its own true example"),
+        (set_tier_rule(tier=pb.TIER_TOWN), "tier rule: no .* sits at TIER_TOWN"),
+    ],
+)
+def test_a_rule_for_the_leads_tier_is_checked_as_well(change: Callable[[pb.ServiceItem], None], problem: str) -> None:
+    with pytest.raises(CatalogError, match=problem):
+        altered("IT-001", change)
+
+
+@pytest.mark.parametrize("unit", [pb.Limit.UNIT_HOUR, pb.Limit.UNIT_MONTH, pb.Limit.UNIT_UNSPECIFIED])
+@pytest.mark.parametrize("limit", ["legal", "promised", "reply"])
+def test_a_limit_that_is_not_counted_in_days_is_not_loaded(limit: str, unit: "pb.Limit.Unit.ValueType") -> None:
+    def change(item: pb.ServiceItem) -> None:
+        holder: Any = item.collaborators[0] if limit == "reply" else item
+        getattr(holder, f"{limit}_limit").unit = unit
+
+    with pytest.raises(CatalogError, match=f"its {limit} limit is in {pb.Limit.Unit.Name(unit).removeprefix('UNIT_')}"):
+        altered("IT-001", change)
+
+
 @pytest.mark.parametrize("name", ["bank_account", "applicant.name", "applicant.mobile"])
 def test_what_is_personal_is_not_disclosed_without_a_law(name: str) -> None:
     with pytest.raises(CatalogError, match=f"discloses {name}, which is personal, without a law"):
