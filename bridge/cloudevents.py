@@ -7,7 +7,7 @@ from google.protobuf.message import DecodeError
 
 from bridge.ports import Arrived, Undecodable
 from bridge.record import Arrival, Record, canonical, parse_fact
-from clients.telemetry import SpanContext, format_traceparent, hop_span_id, trace_id
+from clients.telemetry import SEND, SpanContext, format_traceparent, hop_span_id, trace_id
 
 Headers = Mapping[str, bytes]
 """Where a message has a header twice, the last one."""
@@ -17,7 +17,6 @@ ALWAYS = {"content-type": CONTENT_TYPE.encode(), "ce_specversion": SPECVERSION.e
 REQUIRED = ("ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time", "ce_subject", "ce_streamversion")
 TOPIC_ID = "topic-id"
 MOST_VERSION = 2**63 - 1
-SEND = "send"
 
 
 class Malformed(ValueError):

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from bridge.cloudevents import SEND, decode, id_of, is_meant_for, source_of, type_of
+from bridge.cloudevents import decode, id_of, is_meant_for, source_of, type_of
 from bridge.crash import crash_point
 from bridge.kafka import Admin, Delivered, Incoming, KafkaAccess, KafkaUnavailable, Subscriber
 from bridge.pacing import Pacer
 from bridge.ports import Arrived, Cursor, Sink, StoreUnavailable, Undecodable
 from bridge.settings import BridgeSettings
 from clients.backoff import Backoff
-from clients.telemetry import SpanContext, SpanSink, hop_span_id, trace_id
+from clients.telemetry import SEND, SpanContext, SpanSink, hop_span_id, trace_id
 
 log = structlog.get_logger()
 

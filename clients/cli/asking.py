@@ -1,7 +1,7 @@
 """Asking one subsystem or all of them, and naming a case by its number or its id."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 from uuid import UUID
 
@@ -10,7 +10,7 @@ from clients.cli.errors import no_choice, note, sentence
 from clients.errors import NotFound, RongheError
 from clients.subsystem import SubsystemClient
 from ronghe.case.v1 import case_pb2
-from ronghe.case.v1.case_service_pb2 import GetCaseRequest
+from ronghe.case.v1.case_service_pb2 import GetCaseRequest, GetCaseTimelineRequest, TimelineEntry
 
 T = TypeVar("T")
 
@@ -58,6 +58,17 @@ async def find_case(client: SubsystemClient, name: str) -> case_pb2.Case:
 async def case_id_of(client: SubsystemClient, name: str) -> str:
     """The id of the case of this number or id; a number is looked up."""
     return id_in(name) or (await find_case(client, name)).case_id
+
+
+async def timeline_of(client: SubsystemClient, case_id: str) -> Sequence[TimelineEntry]:
+    """All events of a case, in the order in which this subsystem recorded them."""
+    request, entries = GetCaseTimelineRequest(case_id=case_id), list[TimelineEntry]()
+    while True:
+        page = await client.cases.get_case_timeline(request)
+        entries += page.entries
+        request.after_position = page.next_position
+        if not page.next_position:
+            return entries
 
 
 def id_in(name: str) -> str:

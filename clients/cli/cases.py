@@ -6,7 +6,7 @@ import typer
 from rich.table import Table
 
 from clients.cli.acting import Acting
-from clients.cli.asking import case_id_of, find_case, subsystem_of
+from clients.cli.asking import case_id_of, find_case, subsystem_of, timeline_of
 from clients.cli.briefs import due, in_short, kind
 from clients.cli.command import AtOption, CaseArgument, command
 from clients.cli.language import event, say
@@ -60,15 +60,9 @@ async def show_case(acting: Acting, case: CaseArgument, at: AtOption = None) -> 
 @command(app, "timeline")
 async def show_timeline(acting: Acting, case: CaseArgument, at: AtOption = None) -> None:
     """Show a case's events in the order in which one subsystem recorded them."""
-    response = pb.GetCaseTimelineResponse()
     async with acting.subsystem(subsystem_of(at), acting.reader) as client:
-        request = pb.GetCaseTimelineRequest(case_id=await case_id_of(client, case))
-        while True:
-            page = await client.cases.get_case_timeline(request)
-            response.entries.extend(page.entries)
-            request.after_position = page.next_position
-            if not page.next_position:
-                break
+        entries = await timeline_of(client, await case_id_of(client, case))
+    response = pb.GetCaseTimelineResponse(entries=entries)
     acting.show(response, lambda: _timeline(response))
 
 

@@ -1,6 +1,7 @@
 """Traces, metrics and logs of every process."""
 
 from clients.telemetry.ids import (
+    SEND,
     SpanContext,
     SpanKind,
     SpanSink,
@@ -12,6 +13,7 @@ from clients.telemetry.ids import (
 )
 
 __all__ = [
+    "SEND",
     "SpanContext",
     "SpanKind",
     "SpanSink",

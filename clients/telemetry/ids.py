@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple, Protocol
 
+SEND = "send"
+"""The hop of an event to Kafka."""
 REMEMBERED = 16_384
 """Ids: what is under way names them several times."""
 

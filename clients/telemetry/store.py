@@ -1,6 +1,6 @@
 """The local store of spans: bounded files of JSON lines, so that a trace can be read with nothing else installed."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import accumulate
 from pathlib import Path
@@ -64,6 +64,11 @@ class FileExporter:
 def read_trace(folder: Path, trace_id: int) -> Sequence[Span]:
     """Every span of a trace that the store holds, by their start; a line that is torn is passed over."""
     spans = [span for path in folder.glob("*.jsonl") for span in _read(path, trace_id)]
+    return in_order(spans)
+
+
+def in_order(spans: Iterable[Span]) -> Sequence[Span]:
+    """By their start, and always alike."""
     return sorted(spans, key=lambda span: (span.start_ns, span.end_ns, span.context.span_id, span.service))
 
 

@@ -9,6 +9,9 @@ from rich.tree import Tree
 
 from clients.telemetry.spans import Span
 
+FILLED = "ronghe.filled"
+"""Attribute of a span that was made again from the journal."""
+
 
 def children_of(spans: Sequence[Span]) -> dict[int | None, Sequence[Span]]:
     """Spans by their parent; the roots, and spans whose parent is missing, under None."""
@@ -55,5 +58,6 @@ def _line(span: Span, origin: int, lost: str = "") -> Text:
         (f" {span.service}", "dim"),
         f" +{start:.1f} ms, {length:.1f} ms",
         (f" {span.error}" if span.error else "", "red"),
+        (" (from the journal)" if FILLED in span.attributes else "", "dim"),
         (lost, "red"),
     )

@@ -3,9 +3,11 @@
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from google.protobuf import json_format
@@ -14,7 +16,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.date_pb2 import Date
 
 from bridge.ports import StoreUnavailable
-from clients.telemetry import SpanContext, trace_id
+from clients.telemetry import SpanContext, event_span_id, trace_id
 from clients.telemetry.spans import Span
 from clients.telemetry.store import FileExporter
 from ronghe.case.v1.case_service_pb2 import (
@@ -469,6 +471,17 @@ def test_a_trace_is_read_without_a_mesh(tmp_path: Path) -> None:
     assert "Submitted intake-01" in said(ronghe(tmp_path, "trace", CASE_ID))
     found = json.loads(said(ronghe(tmp_path, "trace", CASE_ID, "--json")))
     assert [(span["span_id"], span["parent"]) for span in found] == [("0000000000000007", None)]
+
+
+def test_a_span_that_died_is_filled_in_where_a_mesh_runs(mesh: ToyMesh, tmp_path: Path) -> None:
+    data = shutil.copytree(mesh.data, tmp_path / "data")
+    context = SpanContext(trace_id(CASE_ID), event_span_id(str(UUID(int=1))))
+    exporter = FileExporter(data / "spans", "governance-01")
+    exporter.export([Span("ronghe.event.v1.Closed", context, None, "internal", 1, 2, {}, (), None, "governance-01")])
+    exporter.close()
+    spans = json.loads(said(ronghe(data, "trace", CASE_ID, "--json")))
+    assert [span["attributes"].get("ronghe.event.id") for span in spans] == [str(UUID(int=2)), None]
+    assert "(from the journal)" in said(ronghe(data, "trace", CASE_NO))
 
 
 def test_a_trace_that_is_not_stored_is_one_sentence(mesh: ToyMesh) -> None:

@@ -3,6 +3,7 @@
 
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import UUID
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.date_pb2 import Date
@@ -99,7 +100,8 @@ class ToyCases(Unused):
         """One entry on each of two pages."""
         self._check(request.case_id)
         position = request.after_position + 1
-        entry = cases.TimelineEntry(position=position, type="Closed", origin=self.origin)
+        event_id = str(UUID(int=position))
+        entry = cases.TimelineEntry(position=position, event_id=event_id, type="Closed", origin=self.origin)
         entry.fact.Pack(event_pb2.Closed())
         return cases.GetCaseTimelineResponse(entries=[entry], next_position=position if position == 1 else 0)
 
