@@ -90,6 +90,13 @@ def a_decision_that_leaves_an_answer_out(history: History) -> History:
     return _with_rows(history, "department", [other if each == row else each for each in rows])
 
 
+def a_refusal_that_nothing_explains(history: History) -> History:
+    """An organ is told that there is no such case as it was given."""
+    accepted = next(each for each in history.requests if each.command == "AcceptApplicationRequest")
+    refused = replace(accepted, mark=accepted.mark[::-1], answers=[], refusal="CASE_NOT_FOUND")
+    return replace(history, requests=[*history.requests, refused])
+
+
 # --- doubled ---
 
 
@@ -484,6 +491,7 @@ def a_mesh_without_spans(history: History) -> History:
 
 MUTATIONS: dict[Mutation, Kind] = {
     an_event_lost_on_its_way: Kind.LOST,
+    a_refusal_that_nothing_explains: Kind.LOST,
     an_acknowledged_request_without_effect: Kind.LOST,
     a_record_lost_on_the_topic: Kind.LOST,
     an_item_acknowledged_that_was_never_given: Kind.LOST,

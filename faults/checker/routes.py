@@ -52,6 +52,22 @@ EFFECTS: Mapping[str, frozenset[str]] = {
 }
 """Short name of a command -> of the fact it leads to."""
 
+OVERTAKEN: Mapping[str, frozenset[str]] = {
+    "RequestWithdrawalRequest": frozenset({"ILLEGAL_STATE"}),
+    "DecideApplicationRequest": frozenset(
+        {"ILLEGAL_STATE", "CASE_CHANGED", "CORRECTION_OPEN", "COLLABORATION_NOT_CITED"}
+    ),
+    "RecallCollaborationRequest": frozenset({"ILLEGAL_STATE", "COLLABORATION_ENDED"}),
+    "SignForTaskRequest": frozenset({"ILLEGAL_STATE"}),
+    "AnswerTaskRequest": frozenset({"ILLEGAL_STATE"}),
+    "ReturnTaskRequest": frozenset({"ILLEGAL_STATE"}),
+    "RouteCollaborationRequest": frozenset({"TASK_ENDED", "TASK_HELD_ELSEWHERE"}),
+}
+"""Short name of a command -> why it may be refused for good: somebody else has acted first."""
+
+OUT_OF_TIME = "OCCURRED_AT_OUT_OF_RANGE"
+"""Any may be, where the clock was moved under its caller."""
+
 ANSWERED_BY: Mapping[frozenset[str], frozenset[str]] = {
     frozenset({"Supplemented"}): frozenset({"SupplementReceived", "SupplementLate"}),
     frozenset({"WithdrawalRequested"}): frozenset({"Withdrawn", "WithdrawalDeclined"}),
