@@ -6,7 +6,7 @@ from google.protobuf.message import Message
 
 from faults.checker.history import Event, History, Kind, Problem, Request
 from faults.checker.marks import marks_in
-from faults.checker.routes import EFFECTS, OUT_OF_TIME, OVERTAKEN
+from faults.checker.routes import EFFECTS, EXCUSED, OVERTAKEN
 from ronghe.document.v1.document_pb2 import Document
 
 
@@ -33,7 +33,7 @@ def _count(request: Request, found: list[Event]) -> Iterator[Problem]:
     if found and request.refusal:
         what = f"{_named(request)} was refused ({request.refusal}) and has an effect"
         yield Problem(Kind.INVENTED, "requests", what, case_id)
-    if request.refusal and request.refusal not in {*OVERTAKEN.get(request.command, ()), OUT_OF_TIME}:
+    if request.refusal and request.refusal not in OVERTAKEN.get(request.command, frozenset()) | EXCUSED:
         what = f"{_named(request)} was refused ({request.refusal}), which nothing that anybody did explains"
         yield Problem(Kind.LOST, "requests", what)
 

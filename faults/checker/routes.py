@@ -65,8 +65,8 @@ OVERTAKEN: Mapping[str, frozenset[str]] = {
 }
 """Short name of a command -> why it may be refused for good: somebody else has acted first."""
 
-OUT_OF_TIME = "OCCURRED_AT_OUT_OF_RANGE"
-"""Any may be, where the clock was moved under its caller."""
+EXCUSED = frozenset({"OCCURRED_AT_OUT_OF_RANGE", "OVERLOADED"})
+"""Any may be for these: where the clock was moved under its caller, and in a flood, which does not come back."""
 
 ANSWERED_BY: Mapping[frozenset[str], frozenset[str]] = {
     frozenset({"Supplemented"}): frozenset({"SupplementReceived", "SupplementLate"}),
