@@ -1,6 +1,8 @@
 """Adaptive pacing: work at once while there is little, in fuller batches while there is much."""
 
+import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 # From this many items on average a pass is worth waiting for.
@@ -18,17 +20,26 @@ class Pacer:
     """Says how long to wait before the next pass; the caller does the waiting, on a thread or a loop."""
 
     seconds: float = BUSY_SECONDS
+    clock: Callable[[], float] = time.monotonic
     average: float = 1.0
-    last: float = 0.0
+    begun: float = -math.inf
+    """When the pass began for which `delay` was asked last."""
 
     def passed(self, items: int) -> None:
         """A pass over so many items has just ended."""
         self.average += WEIGHT * (items - self.average)
-        self.last = time.monotonic()
 
     def delay(self) -> float:
-        """Seconds until the next pass should begin; 0 while there is little to do."""
+        """Seconds until the next pass should begin; 0 while there is little to do.
+
+        Passes begin so far apart. One that took longer is followed at once: what came meanwhile is a batch already, and
+        a pause would be lost where everybody else has one as well.
+        """
+        now = self.clock()
+        self.begun = max(now, self.begun + self._apart())
+        return self.begun - now
+
+    def _apart(self) -> float:
         if self.average < BUSY_ITEMS:
             return 0.0
-        seconds = self.seconds * min(max(self.average / FULL_ITEMS, 1.0), LONGEST)
-        return max(0.0, self.last + seconds - time.monotonic())
+        return self.seconds * min(max(self.average / FULL_ITEMS, 1.0), LONGEST)
