@@ -158,7 +158,7 @@ class Wrapper:
                     aclosing(method.function(requests, call)) as responses,
                 ):
                     async for response in responses:
-                        await context.write(response)
+                        await _write(context, response)
                     if requests.cut_short:
                         raise shutting_down()
 
@@ -227,6 +227,14 @@ def _method(servicer: Servicer, descriptor: MethodDescriptor) -> Method:
         descriptor.name in getattr(servicer, "bulk", ()),
         descriptor.name in getattr(servicer, "polls", ()),
     )
+
+
+async def _write(context: Context, response: Message) -> None:
+    """To a caller who leaves meanwhile it is a call that he has cancelled, which the library says otherwise here."""
+    try:
+        await context.write(response)
+    except grpc.aio.InternalError:
+        raise asyncio.CancelledError from None
 
 
 def _serializer(message: Message) -> bytes:

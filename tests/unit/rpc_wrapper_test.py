@@ -14,6 +14,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool
 from grpc import StatusCode
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from structlog.testing import capture_logs
 
 from clients.base import calls_under
 from clients.channel import open_channel
@@ -46,10 +47,12 @@ from ronghe.department.v1.department_service_pb2 import (
     CloseCaseResponse,
 )
 from ronghe.error.v1.reason_pb2 import Reason
+from ronghe.event.v1.event_pb2 import Event
 from ronghe.inbox.v1 import inbox_service_pb2
 from ronghe.inbox.v1.inbox_service_pb2 import (
     AckInboxRequest,
     FetchInboxRequest,
+    InboxItem,
     OpenInboxRequest,
     OpenInboxResponse,
 )
@@ -64,6 +67,7 @@ from ronghe.party.v1.party_pb2 import Officer
 from servers.kernel.stream import Refused as Refusal
 from servers.rpc.access import MissingRule, rule_of
 from servers.rpc.bulk import answer_each
+from servers.rpc.call import Call
 from servers.rpc.server import Limits, Serving, serving
 from tests.unit.rpc_support import (
     DOMAIN,
@@ -678,6 +682,29 @@ async def consume(client: SubsystemClient) -> None:
     """Acknowledge whatever comes."""
     async for item in client.inbox():
         await item.ack()
+
+
+class WordyInbox(ToyInbox):
+    """Says more than its caller reads."""
+
+    async def OpenInbox(  # noqa: N802 - the contract's name
+        self, requests: AsyncIterator[OpenInboxRequest], call: Call
+    ) -> AsyncIterator[OpenInboxResponse]:
+        item = InboxItem(event=Event(stream="s" * (1 << 20)))
+        while True:
+            yield OpenInboxResponse(items=[item])
+
+
+async def test_who_leaves_while_something_is_written_to_him_has_cancelled_his_call(mesh: Mesh) -> None:
+    with capture_logs() as logs:
+        async with mesh.serve(WordyInbox(0)), mesh.raw_channel() as channel:
+            calls = [InboxServiceStub(channel).OpenInbox() for _ in range(10)]
+            await asyncio.gather(*(call.read() for call in calls))
+            for call in calls:
+                call.cancel()
+            await until(lambda: len(mesh.spans.spans) == len(calls))
+    assert {span["error"] for span in mesh.spans.spans} == {"CANCELLED"}
+    assert "rpc.bug" not in [entry["event"] for entry in logs]
 
 
 async def test_a_client_that_goes_away_frees_its_stream(mesh: Mesh) -> None:
