@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from clients.cli.command import QUIET_TRANSPORT, DataOption, data_of
+from clients.cli.errors import one_sentence
 from clients.cli.language import in_english
 
 app = typer.Typer()
@@ -71,5 +72,5 @@ def demo(
     """
     from clients.demo.main import run
 
-    with in_english():  # its stories have no Chinese
+    with in_english(), one_sentence():  # its stories have no Chinese
         raise typer.Exit(run(data_of(context, data), cases, port_base))

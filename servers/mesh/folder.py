@@ -1,8 +1,12 @@
-"""The data directory of a mesh: one mesh at a time, room to write, and where everything listens while it runs."""
+"""The data directory of a mesh: one mesh at a time, room to write, and where everything listens while it runs.
+
+`python -m servers.mesh.folder DATA` says whether a mesh runs there: `true` or `false`.
+"""
 
 import fcntl
 import json
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -16,9 +20,13 @@ from servers.mesh.supervisor import Keeper
 LEAST_FREE_BYTES = 200 * 1024 * 1024
 
 
+class DataTaken(MeshError):
+    """A mesh runs on the data directory already."""
+
+
 @contextmanager
 def locked(data: Path) -> Iterator[None]:
-    """One mesh at a time on a data directory; the lock goes with the process. Raises MeshError."""
+    """One mesh at a time on a data directory; the lock goes with the process. Raises DataTaken, MeshError."""
     try:
         data.mkdir(parents=True, exist_ok=True)
         file = (data / "lock").open("w")
@@ -29,10 +37,19 @@ def locked(data: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise MeshError(f"a mesh runs on {data} already: stop it, or name another directory with --data") from error
+            raise DataTaken(f"a mesh runs on {data} already: stop it, or name another directory with --data") from error
         # What a mesh that was killed left behind.
         endpoints_file(data).unlink(missing_ok=True)
         yield
+
+
+def is_taken(data: Path) -> bool:
+    """Whether a mesh runs there, ready or not; where none does, what a killed one left is gone. Raises MeshError."""
+    try:
+        with locked(data):
+            return False
+    except DataTaken:
+        return True
 
 
 def check_room(data: Path) -> None:
@@ -77,3 +94,18 @@ def _write_endpoints(path: Path, ports: Ports, keepers: Mapping[str, Keeper]) ->
     new = path.with_suffix(".new")
     new.write_text(json.dumps(found, indent=2) + "\n")
     new.rename(path)
+
+
+def main() -> int:
+    """For programs that must not import this one; 1 when the directory cannot be used."""
+    try:
+        taken = is_taken(Path(sys.argv[1]))
+    except MeshError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    sys.stdout.write(f"{json.dumps(taken)}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
