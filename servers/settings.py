@@ -16,7 +16,10 @@ from ronghe.operations.v1.operations_service_pb2 import GetSettingsResponse
 class SubsystemSettings(BaseSettings):
     """Each is an environment variable: RONGHE_ and the name in capitals, RONGHE_BRIDGE__<NAME> for the bridge's."""
 
-    model_config = SettingsConfigDict(env_prefix="RONGHE_", env_nested_delimiter="__", frozen=True, extra="forbid")
+    # An error does not repeat what it found: among it may be a password.
+    model_config = SettingsConfigDict(
+        env_prefix="RONGHE_", env_nested_delimiter="__", frozen=True, extra="forbid", hide_input_in_errors=True
+    )
 
     origin: str = Field(pattern=r"^(intake|governance|department)-[0-9]{2}$", description="this deployment's name")
     instance: str = Field(default="", description="name of this process in files, where the deployment has replicas")
@@ -73,4 +76,7 @@ def _shown(settings: BaseModel, prefix: str) -> Iterator[GetSettingsResponse.Set
 
 
 def _without_password(url: str) -> str:
-    return make_url(url).render_as_string(hide_password=True)
+    """The driver takes passwords among the parameters as well."""
+    found = make_url(url)
+    query = {name: "hidden" if "password" in name else value for name, value in found.query.items()}
+    return found.set(query=query).render_as_string(hide_password=True)
