@@ -7,14 +7,18 @@ import { type CallOptions, Code, ConnectError, type Transport } from "@connectrp
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { ErrorInfoSchema, RetryInfoSchema } from "./gen/google/rpc/error_details_pb.js";
 
-/** Shows the organ's certificate, and takes the server's when the same authority has issued it. */
+/**
+ * Shows the organ's certificate, and takes the server's when the same authority has issued it. A server that is silent
+ * is asked for a sign of life: a stream has no deadline, and would wait for good on a network that was cut.
+ */
 export function mutualTls(address: string, pki: string, organ: string): Transport {
   const nodeOptions = {
     ca: readFileSync(join(pki, "ca.pem")),
     cert: readFileSync(join(pki, "organ", `${organ}.pem`)),
     key: readFileSync(join(pki, "organ", `${organ}.key`)),
   };
-  return createGrpcTransport({ baseUrl: `https://${address}`, nodeOptions });
+  const baseUrl = `https://${address}`;
+  return createGrpcTransport({ baseUrl, nodeOptions, pingIntervalMs: 30_000, pingTimeoutMs: 10_000 });
 }
 
 /** Makes a call until it has an answer. Its request is the same each time, with the same id: it has one effect. */

@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from buf.validate import validate_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor, ServiceDescriptor
 
 from ronghe.access.v1 import access_pb2
@@ -22,7 +23,15 @@ FILES = [
 ]
 SERVICES: list[ServiceDescriptor] = [service for file in FILES for service in file.DESCRIPTOR.services_by_name.values()]
 METHODS: list[MethodDescriptor] = [method for service in SERVICES for method in service.methods]
-COMMANDS = [method for method in METHODS if "request_id" in method.input_type.fields_by_name]
+# By its name a method reads, or else it acts. What is done to an inbox is the same twice as once, and a stream of
+# commands has their ids inside.
+READS = re.compile(r"(Get|List|Locate|Preview|Verify|Compare)[A-Z]")
+BULK = [method for method in METHODS if method.client_streaming and method.name != "OpenInbox"]
+COMMANDS = [
+    method
+    for method in METHODS
+    if not READS.match(method.name) and method.containing_service.name != "InboxService" and method not in BULK
+]
 LISTS = [method for method in METHODS if method.name.startswith("List")]
 # Fields that name or describe a person.
 PERSONAL = re.compile(
@@ -49,6 +58,20 @@ def every_message() -> list[Descriptor]:
 
 def names(method: MethodDescriptor) -> str:
     return method.full_name.removeprefix("ronghe.")
+
+
+def rules(field: FieldDescriptor) -> validate_pb2.FieldRules:
+    """What protovalidate holds a field to."""
+    found: validate_pb2.FieldRules = field.GetOptions().Extensions[validate_pb2.field]
+    return found
+
+
+def requests(message: Descriptor) -> set[str]:
+    """Full names of the requests that a message of a stream carries, at any depth."""
+    inside = [field.message_type for field in message.fields if field.message_type is not None]
+    return {each.full_name for each in inside if each.name.endswith("Request")}.union(
+        *(requests(each) for each in inside if not each.name.endswith("Request"))
+    )
 
 
 def source_of(method: MethodDescriptor) -> str:
@@ -91,8 +114,24 @@ def test_every_failure_an_rpc_names_is_a_reason(method: MethodDescriptor) -> Non
 
 
 @pytest.mark.parametrize("method", COMMANDS, ids=names)
-def test_every_command_names_its_actor_and_its_time(method: MethodDescriptor) -> None:
-    assert {"actor", "occurred_at"} <= set(method.input_type.fields_by_name)
+def test_every_command_must_have_an_id_an_actor_and_a_time(method: MethodDescriptor) -> None:
+    fields = method.input_type.fields_by_name
+    assert {"request_id", "actor", "occurred_at"} <= set(fields)
+    assert rules(fields["request_id"]).string.uuid
+    assert rules(fields["actor"]).required
+    assert rules(fields["occurred_at"]).required
+
+
+@pytest.mark.parametrize("method", BULK, ids=names)
+def test_a_stream_carries_nothing_but_commands(method: MethodDescriptor) -> None:
+    assert requests(method.input_type)
+    assert requests(method.input_type) <= {command.input_type.full_name for command in COMMANDS}
+
+
+@pytest.mark.parametrize("method", METHODS, ids=names)
+def test_an_auditor_may_only_read(method: MethodDescriptor) -> None:
+    kinds = {grant.kind for grant in method.GetOptions().Extensions[access_pb2.access].grants}
+    assert access_pb2.KIND_AUDITOR not in kinds or READS.match(method.name)
 
 
 @pytest.mark.parametrize("method", LISTS, ids=names)

@@ -32,13 +32,19 @@ final class Calls {
 
     private Calls() {}
 
-    /** Shows the organ's certificate, and takes the server's when the same authority has issued it. */
+    /**
+     * Shows the organ's certificate, and takes the server's when the same authority has issued it. A server that is
+     * silent is asked for a sign of life: a stream has no deadline, and would wait for good on a network that was cut.
+     */
     static ManagedChannel open(String address, String pki, String organ) throws IOException {
         var credentials = TlsChannelCredentials.newBuilder()
             .trustManager(new File(pki, "ca.pem"))
             .keyManager(new File(pki, "organ/" + organ + ".pem"), new File(pki, "organ/" + organ + ".key"))
             .build();
-        return Grpc.newChannelBuilder(address, credentials).build();
+        return Grpc.newChannelBuilder(address, credentials)
+            .keepAliveTime(30, TimeUnit.SECONDS)
+            .keepAliveTimeout(10, TimeUnit.SECONDS)
+            .build();
     }
 
     /** Makes a call until it has an answer. Its request is the same each time, with the same id: it has one effect. */
