@@ -1,10 +1,15 @@
-"""Each case is one connected trace. A span that died with its process counts where the journal can fill it in."""
+"""Each case is one connected trace. A span that died with its process counts where the journal can fill it in.
+
+An event's time is that of its subsystem's clock, which operators advance; a span's and a death's are the machine's.
+When an event without a span was follows from the spans before and after it in the journal.
+"""
 
 import hashlib
 import json
-from collections import defaultdict
-from collections.abc import Iterator, Sequence, Set
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from datetime import datetime
+from math import inf
 from uuid import UUID
 
 from faults.checker.history import Event, History, Kind, Problem, Span
@@ -12,12 +17,21 @@ from faults.checker.history import Event, History, Kind, Problem, Span
 NEAR_SECONDS = 10.0
 DEATH = b"supervisor.restarts"
 """What the mesh logs where a process has ended, before it starts it again."""
+KILLED = "log/mesh.log.killed"
+"""Where the campaign notes deaths that the mesh cannot: it died itself."""
+HOPS = ("event", "send")
+MOST_UNEXPLAINED = 0.05
+"""Of a subsystem's events. On a full disk, where spans are lost with nobody's death, it was 0.004."""
+MICROSECONDS = 1_000_000
+
+Exported = tuple[float, float]
+"""Of an event with a span: when it was recorded, by its subsystem's clock, and when that span ended."""
 
 
 def check(history: History) -> Iterator[Problem]:
-    """Every parent is there, exported or derived; the one root is the submission. A mesh has exported something."""
-    if history.whole and history.by_case and not history.spans:
-        yield Problem(Kind.DISCONNECTED, "trace", "no span was exported")
+    """Every parent is there, exported or derived; the one root is the submission. Every subsystem exports its spans."""
+    if history.whole:
+        yield from _exported(history)
     exported: dict[str, list[Span]] = defaultdict(list)
     for span in history.spans:
         exported[span.trace].append(span)
@@ -45,6 +59,17 @@ def _case(case_id: str, events: Sequence[Event], spans: Sequence[Span], forged: 
         yield Problem(Kind.DISCONNECTED, "trace", f"{len(roots)} roots", case_id)
 
 
+def _exported(history: History) -> Iterator[Problem]:
+    known, unexplained = {span.id for span in history.spans}, _unexplained(history)
+    for name, events in _of_each(history).items():
+        for hop in HOPS:
+            if not any(span_id(event.id, hop) in known for event in events):
+                yield Problem(Kind.DISCONNECTED, name, f"no {hop} span was exported")
+        if unexplained[name] > MOST_UNEXPLAINED * len(events):
+            what = f"{unexplained[name]} of {len(events)} events have no span, and no death of a process explains it"
+            yield Problem(Kind.DISCONNECTED, name, what)
+
+
 def _is_uuid(text: str) -> bool:
     try:
         UUID(text)
@@ -55,25 +80,63 @@ def _is_uuid(text: str) -> bool:
 
 def filled(history: History) -> int:
     """How many events have no exported span, and are filled in from the journal; none is made of a head."""
-    return len(_filled(history))
+    known = {span.id for span in history.spans}
+    return sum(span_id(event.id, "event") not in known for events in history.by_case.values() for event in events)
 
 
 def unexplained(history: History) -> int:
-    """How many of them no death of their process explains, by the mesh's log: none followed within NEAR_SECONDS.
+    """How many of them no death of their process explains: none was within NEAR_SECONDS.
 
-    They were lost otherwise: a store was too small, a disk full. Where operators have let days pass an event's time is
-    not the log's, and a mesh that was killed as a whole notes no death: so it is no rule.
+    They were lost otherwise: a store was too small, a disk full.
     """
-    deaths = _deaths(history)
-    return sum(
-        not any(0 <= death - event.recorded_at / 1_000_000 <= NEAR_SECONDS for death in deaths[_process(event.origin)])
-        for event in _filled(history)
+    return _unexplained(history).total()
+
+
+def _unexplained(history: History) -> Counter[str]:
+    """By subsystem."""
+    ended, deaths = {span.id: span.ended_at for span in history.spans}, _deaths(history)
+    return Counter(
+        name
+        for name, events in _of_each(history).items()
+        for moments in _unseen(events, ended)
+        if not any(abs(death - moment) <= NEAR_SECONDS for death in deaths[name] for moment in moments)
     )
 
 
-def _filled(history: History) -> Sequence[Event]:
-    known = {span.id for span in history.spans}
-    return [event for events in history.by_case.values() for event in events if span_id(event.id, "event") not in known]
+def _of_each(history: History) -> Mapping[str, Sequence[Event]]:
+    """The events of cases that each subsystem has recorded, in their order."""
+    found: defaultdict[str, list[Event]] = defaultdict(list)
+    for event in history.own.values():
+        if not event.is_head:
+            found[_process(event.origin)].append(event)
+    return found
+
+
+def _unseen(events: Sequence[Event], ended: Mapping[str, float]) -> Iterator[Collection[float]]:
+    """Of each event without a span: when it may have been, by the machine's clock, seconds since 1970."""
+    spans = [ended.get(span_id(event.id, "event")) for event in events]
+    exported = [
+        None if at is None else (event.recorded_at / MICROSECONDS, at) for event, at in zip(events, spans, strict=True)
+    ]
+    earlier, later = _nearest(exported), reversed(list(_nearest(reversed(exported))))
+    for event, span, before, after in zip(events, spans, earlier, later, strict=True):
+        if span is None:
+            yield _moments(event.recorded_at / MICROSECONDS, before, after)
+
+
+def _nearest(exported: Iterable[Exported | None]) -> Iterator[Exported | None]:
+    """At each place the last one that there was."""
+    last = None
+    for each in exported:
+        last = each or last
+        yield last
+
+
+def _moments(recorded: float, before: Exported | None, after: Exported | None) -> Collection[float]:
+    """By the clock of either neighbor, which may have been advanced between them; and between the two."""
+    first, last = before[1] if before else -inf, after[1] if after else inf
+    neighbors = [each for each in (before, after) if each]
+    return [min(max(recorded + at - by, first), last) for by, at in neighbors] or [recorded]
 
 
 def _deaths(history: History) -> defaultdict[str, list[float]]:

@@ -198,6 +198,8 @@ class Span:
     id: str
     parent: str
     name: str
+    ended_at: float = 0.0
+    """Seconds since 1970, by the machine's clock."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from faults.checker.chains import chained
 from faults.checker.check import check, problems
+from faults.checker.connected import span_id
 from faults.checker.history import History, InboxRow, Journal, Kind, Row, Shown, Span, parse
 from faults.checker.routes import OUTCOMES
 from ronghe.case.v1.case_pb2 import OUTCOME_DENIED, OUTCOME_GRANTED, STATE_ACCEPTED, Case
@@ -489,6 +490,16 @@ def a_mesh_without_spans(history: History) -> History:
     return replace(history, spans=(), whole=True)
 
 
+def a_subsystem_without_spans(history: History) -> History:
+    """Governance exported none of an event."""
+    return _without_spans(history, "governance", 1)
+
+
+def spans_that_no_death_explains(history: History) -> History:
+    """Every second one of the departments' events is gone, and no process has died."""
+    return _without_spans(replace(history, files={}), "department", 2)
+
+
 MUTATIONS: dict[Mutation, Kind] = {
     an_event_lost_on_its_way: Kind.LOST,
     a_refusal_that_nothing_explains: Kind.LOST,
@@ -547,6 +558,8 @@ MUTATIONS: dict[Mutation, Kind] = {
     a_fact_without_a_cause: Kind.DISCONNECTED,
     a_missing_span: Kind.DISCONNECTED,
     a_mesh_without_spans: Kind.DISCONNECTED,
+    a_subsystem_without_spans: Kind.DISCONNECTED,
+    spans_that_no_death_explains: Kind.DISCONNECTED,
 }
 """What is made wrong -> how the checker must call it."""
 
@@ -592,6 +605,13 @@ def _shown_otherwise(history: History, change: Callable[[Any], None]) -> History
         change(other)
         history = _with_journal(history, replace(journal, cases={**journal.cases, case_id: other}))
     return history
+
+
+def _without_spans(history: History, name: str, every: int) -> History:
+    """Every so many-th of a subsystem's events has no span, of what is known from beginning to end."""
+    own = [event for event in history.own.values() if event.origin.partition("-")[0] == name]
+    gone = {span_id(event.id, "event") for event in own[::every]}
+    return replace(history, spans=[span for span in history.spans if span.id not in gone], whole=True)
 
 
 def _with_journal(history: History, journal: Journal) -> History:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from faults.checker.history import Span
 
+NANOSECONDS = 1_000_000_000
+
 
 def read(folder: Path) -> Sequence[Span]:
     """Every span of every file; a line that a kill has torn is passed over."""
@@ -17,6 +19,7 @@ def _file(path: Path) -> Iterator[Span]:
         for line in file:
             try:
                 found = json.loads(line)
-                yield Span(found["trace_id"], found["span_id"], found["parent"] or "", found["name"])
+                ended_at = found["end_ns"] / NANOSECONDS
+                yield Span(found["trace_id"], found["span_id"], found["parent"] or "", found["name"], ended_at)
             except ValueError:
                 continue

@@ -6,7 +6,7 @@ import resource
 import signal
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import psycopg
 
 from faults.disk import can_slow, filled, slowed
 from faults.injections.network import worsened
-from faults.injections.probes import probed
+from faults.injections.probes import WRITERS, Probe, probed, slower
 from faults.injections.processes import nobody_dies
 from faults.injections.stage import Injection, NotInjected, Stage, until
 from faults.mesh import SUBSYSTEMS
@@ -26,8 +26,13 @@ from faults.proxy import Network
 PATIENCE_SECONDS = 60.0
 STANDS_SECONDS, GOES_SECONDS = 0.4, 0.1
 """A slow server: of every half second it works a tenth."""
-WRITES_A_SECOND = 20
-"""Of a slow disk: a commit takes two or three, each fifty milliseconds."""
+WRITES_A_SECOND = 5
+"""Of a slow disk: fewer than are needed at ten cases a second and more, each a fifth of a second."""
+BEFORE_SECONDS = 5.0
+"""What is slow is compared with what was before, for so long,"""
+SLOWER, LEAST_SECONDS = 2.0, 0.1
+"""must take so many times as long, and so many seconds more: half a write on that disk, and less than half of those who
+meet somebody that stands still four fifths of the time wait no longer."""
 FULL_BYTES = 4096
 """No file grows beyond."""
 BROKEN = ("intake", "department")
@@ -39,7 +44,7 @@ def restarted(stopping: signal.Signals) -> Injection:
 
     async def inject(stage: Stage) -> None:
         server = _server(stage)
-        async with probed(stage, reads=False, writes=False):
+        async with probed(stage, reads=False, writes=()):
             await server.stop(stopping)
             await server.start()
 
@@ -67,7 +72,7 @@ def bad_wire(network: Network, seconds: float) -> Injection:
 
     async def inject(stage: Stage) -> None:
         wire = _wire(stage)
-        async with worsened(wire, network), probed(stage, reads=not goes_on, writes=not goes_on):
+        async with worsened(wire, network), probed(stage, reads=not goes_on, writes=() if goes_on else WRITERS):
             await asyncio.sleep(seconds)
         stage.figures["connections to PostgreSQL torn"] = wire.affected[Network.TORN]
 
@@ -88,19 +93,20 @@ def exhausted(seconds: float) -> Injection:
 
 
 def _take_all(server: Postgresql, held: ExitStack) -> None:
-    """Ends when twice in a row there was none to be had, and the mesh's own sessions were ended in between."""
+    """Ends when twice in a row the mesh had no session to be ended: one that was may have come back before us."""
+    end, empty = time.monotonic() + PATIENCE_SECONDS, 0
     with server.connect() as admin:
-        for _ in range(2):
+        while empty < 2:
+            if time.monotonic() > end:
+                raise NotInjected(f"the mesh has a connection still, after {PATIENCE_SECONDS:.0f} s")
             with suppress(psycopg.OperationalError):
                 while True:
                     held.enter_context(closing(psycopg.connect(server.url(), connect_timeout=5)))
-            admin.execute(
+            ended = admin.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s AND datname <> 'postgres'",
                 (ROLE,),
             )
-        with suppress(psycopg.OperationalError):
-            while True:
-                held.enter_context(closing(psycopg.connect(server.url(), connect_timeout=5)))
+            empty = 0 if ended.rowcount else empty + 1
 
 
 def standing(seconds: float) -> Injection:
@@ -122,14 +128,17 @@ def slow(seconds: float) -> Injection:
     """PostgreSQL works a fifth of the time, as on a disk that is."""
 
     async def inject(stage: Stage) -> None:
-        end = time.monotonic() + seconds
-        async with probed(stage, reads=False, writes=False):
+        async with probed(stage, reads=False, writes=()) as before:
+            await asyncio.sleep(BEFORE_SECONDS)
+        async with probed(stage, reads=False, writes=()) as meanwhile:
+            end = time.monotonic() + seconds
             while time.monotonic() < end:
                 pids = _server(stage).pids()
                 _signal_all(pids, signal.SIGSTOP)
                 await asyncio.sleep(STANDS_SECONDS)
                 _signal_all(pids, signal.SIGCONT)
                 await asyncio.sleep(GOES_SECONDS)
+        _compare(stage, before, meanwhile)
 
     return inject
 
@@ -142,7 +151,7 @@ def commits_cut(count: int) -> Injection:
         arrived, lost = wire.arrived, wire.lost
         wire.to_cut = count
         try:
-            async with probed(stage, reads=False, writes=False):
+            async with probed(stage, reads=False, writes=()):
                 await until(lambda: not wire.to_cut, PATIENCE_SECONDS, "commits that were cut")
         finally:
             wire.to_cut = 0
@@ -182,8 +191,10 @@ def slow_disk(seconds: float) -> Injection:
         is_real = can_slow(disk)
         for name in SUBSYSTEMS:
             await stage.mesh.running(name)
+        async with probed(stage, reads=False, writes=()) as before:
+            await asyncio.sleep(BEFORE_SECONDS)
         with nobody_dies(stage, SUBSYSTEMS), ExitStack() as slow:
-            async with probed(stage, reads=False, writes=False):
+            async with probed(stage, reads=False, writes=()) as meanwhile:
                 if is_real:
                     for name in SUBSYSTEMS:
                         slow.enter_context(slowed(disk, stage.mesh.pid(name), WRITES_A_SECOND))
@@ -191,8 +202,15 @@ def slow_disk(seconds: float) -> Injection:
                 else:
                     await asyncio.gather(*(asyncio.to_thread(_lock_often, stage, name, seconds) for name in SUBSYSTEMS))
         stage.figures["databases on a disk that was slow for real"] = len(SUBSYSTEMS) if is_real else 0
+        _compare(stage, before, meanwhile)
 
     return inject
+
+
+def _compare(stage: Stage, before: Sequence[Probe], meanwhile: Sequence[Probe]) -> None:
+    """Somebody must have felt it. Raises NotInjected."""
+    medians = slower(before, meanwhile, times=SLOWER, least=LEAST_SECONDS)
+    stage.figures |= {f"ms of {name} to a write on a slow disk": round(1000 * each) for name, each in medians.items()}
 
 
 def _lock_often(stage: Stage, name: str, seconds: float) -> None:
@@ -230,7 +248,8 @@ def disk_full(seconds: float) -> Injection:
             else:
                 for name in SUBSYSTEMS:
                     full.enter_context(_no_growth(stage.mesh.pid(name)))
-            async with probed(stage, reads=False):
+            # What a department has to write then may find room in its journal for minutes.
+            async with probed(stage, reads=False, writes=("intake",)):
                 await asyncio.sleep(seconds)
         stage.figures["databases on a disk that was full for real"] = len(SUBSYSTEMS) if is_real else 0
 

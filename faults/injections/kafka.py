@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 
-from confluent_kafka import KafkaException
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -26,7 +26,7 @@ from faults.load.courses import granted
 
 PARTITIONS = 12
 RETENTION = {"retention.ms": str(30 * 24 * 3600 * 1000)}
-GROUPS = ("governance-01", "department-01")
+GROUPS = {"governance": "governance-01", "department": "department-01"}
 BEHIND_SECONDS = 4.0
 ADMIN_SECONDS = 20.0
 DEATH_SECONDS = 30.0
@@ -37,24 +37,50 @@ DISK_BYTES = 64 << 20
 
 async def offsets_wiped(stage: Stage) -> None:
     """A consumer forgets where it was, in its database and on the broker: it reads everything again."""
-    name = stage.chance.choice(("governance", "department"))
-    await stage.mesh.serves(name, SERVING_SECONDS)
-    pid = stage.mesh.signal(name, signal.SIGKILL)
-    with closing(sqlite3.connect(stage.mesh.database(name), timeout=10)) as connection, connection:
-        wiped = connection.execute("DELETE FROM cursor WHERE name LIKE 'kafka/%'").rowcount
-    await asyncio.to_thread(_forget_groups, stage)
-    await stage.mesh.running(name, but=pid)
+    mesh, name = stage.mesh, stage.chance.choice(("governance", "department"))
+    admin = _admin(stage)  # must outlive its answers
+    await asyncio.to_thread(_wait_for_place, admin, GROUPS[name])
+    await mesh.serves(name, SERVING_SECONDS)
+    mesh.pause()
+    try:
+        mesh.signal(name, signal.SIGKILL)
+        await until(lambda: not mesh.pid(name), DEATH_SECONDS, f"{name} does not die")
+        with closing(sqlite3.connect(mesh.database(name), timeout=10)) as connection, connection:
+            wiped = connection.execute("DELETE FROM cursor WHERE name LIKE 'kafka/%'").rowcount
+        await asyncio.to_thread(_forget, admin, GROUPS[name])
+    finally:
+        mesh.go_on()
+    await mesh.running(name)
     if not wiped:
         raise NotInjected(f"{name} had no place to forget")
 
 
-def _forget_groups(stage: Stage) -> None:
-    admin = _admin(stage)  # must outlive its answers
-    for future in admin.delete_consumer_groups(list(GROUPS), request_timeout=ADMIN_SECONDS).values():
+def _wait_for_place(admin: AdminClient, group: str) -> None:
+    """The broker is told of places every few seconds. Raises NotInjected."""
+    end = time.monotonic() + DEATH_SECONDS
+    while True:
+        (listed,) = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)]).values()
+        with suppress(KafkaException):
+            if any(place.offset > 0 for place in listed.result(ADMIN_SECONDS).topic_partitions):
+                return
+        if time.monotonic() > end:
+            raise NotInjected(f"the broker has no place of {group} to forget")
+        time.sleep(0.5)
+
+
+def _forget(admin: AdminClient, group: str) -> None:
+    """Once the broker misses who was killed: until then the group has a member. Raises NotInjected."""
+    end = time.monotonic() + ADMIN_SECONDS
+    while True:
+        (forgotten,) = admin.delete_consumer_groups([group], request_timeout=ADMIN_SECONDS).values()
         try:
-            future.result(ADMIN_SECONDS)
-        except KafkaException:
-            continue  # it still has a member, or is forgotten already: the database counts
+            forgotten.result(ADMIN_SECONDS)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.NON_EMPTY_GROUP or time.monotonic() > end:
+                raise NotInjected(f"the broker does not forget {group}: {error}") from error
+            time.sleep(0.5)
+        else:
+            return
 
 
 async def topic_recreated(stage: Stage) -> None:
@@ -231,10 +257,9 @@ def disk_full(seconds: float) -> Injection:
     """Nothing can be written to the broker's disk for so long: a small one where one can be mounted."""
 
     async def inject(stage: Stage) -> None:
-        if await asyncio.to_thread(can_mount, stage.folder / "probe"):
-            await _small_disk(stage, seconds)
-        else:
-            await _no_writing(stage, seconds)
+        is_real = await asyncio.to_thread(can_mount, stage.folder / "probe")
+        stage.figures["brokers on a disk that was full for real"] = int(is_real)
+        await (_small_disk if is_real else _no_writing)(stage, seconds)
 
     return inject
 
@@ -268,8 +293,11 @@ def _move_back(data: Path, large: Path) -> None:
 
 async def _no_writing(stage: Stage, seconds: float) -> None:
     """No file of the broker's may grow beyond nothing; a broker that was started again is caught as well."""
+    await asyncio.to_thread(_wait_until_it_serves, stage)  # one that is just starting has nothing to miss
+    pid = stage.mesh.pid("kafka")
     forbidding = asyncio.create_task(_forbid(stage))
     try:
+        await until(lambda: stage.mesh.pid("kafka") != pid, DEATH_SECONDS, "Kafka does not miss the room")
         await intake_accepts(stage, seconds)
     finally:
         forbidding.cancel()

@@ -1,7 +1,8 @@
 """Poison on the topic: messages that no honest deployment would write, of cases of their own and of those under way."""
 
 import asyncio
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from random import Random
@@ -14,9 +15,10 @@ from clients.base import completed
 from clients.errors import Refused
 from clients.subsystem import SubsystemClient
 from faults.checker.collect import access
+from faults.checker.journals import opened
 from faults.checker.topic import TOPIC
 from faults.injections.days import OFFICER, operator
-from faults.injections.stage import Injection, NotInjected, Stage
+from faults.injections.stage import Injection, NotInjected, Stage, until
 from faults.load.case import ENDS
 from faults.load.cast import INTAKE, SIGNS
 from ronghe.case.v1.case_pb2 import Application
@@ -30,11 +32,18 @@ SHARE = 50
 """One message for so many requests that were answered: of what they lead to on the topic, a hundredth."""
 LOOK_SECONDS = 0.2
 CASE_SECONDS = 60.0
+LONGER_SECONDS = 60.0
+"""By which poison comes longer than planned where nothing waits behind it yet."""
 PAGE = 500
+WAITED, FAILED, REDRIVEN = "records that waited behind poison", "redrives that failed", "records that were redriven"
+WANTED = (WAITED, FAILED, REDRIVEN)
+"""What an operator must have met."""
 
 
 Facts = Collection[tuple[str, str, str]]
 """What the parties of a case were told."""
+Rows = Sequence[tuple[str, str, bytes]]
+"""Of one case in one journal, in their order: origin, event id, hash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +69,8 @@ async def poisoned(stage: Stage) -> None:
 def amid_poison(injection: Injection, seconds: float) -> Injection:
     """A hundredth of what is on the topic is poison while this is injected, for so long at least.
 
-    Half of it has the keys of cases that are under way: an operator lets them go on. Whatever else stops, stays so.
+    Half of it has the keys of cases that are under way, until something waits behind it: an operator lets them go on.
+    Whatever else stops, stays so.
     """
 
     async def inject(stage: Stage) -> None:
@@ -68,16 +78,64 @@ def amid_poison(injection: Injection, seconds: float) -> Injection:
         pouring = asyncio.create_task(_drip(stage, enough))
         try:
             await asyncio.gather(injection(stage), asyncio.sleep(seconds))
+            await until(lambda: any(_has_waiting(stage, name) for name in CONSUMERS), LONGER_SECONDS, WAITED)
         finally:
             enough.set()
             (places,) = await asyncio.gather(pouring, return_exceptions=True)
         if isinstance(places, BaseException):
             raise NotInjected(str(places)) from places
+        met: Counter[str] = Counter()
         for name in CONSUMERS:
             async with operator(stage.mesh, name) as client:
-                await _Clerk(stage, client).mend(places)
+                await _Clerk(stage, name, client, met).mend(places)
+        stage.figures |= {figure: met[figure] for figure in WANTED}
+        if wrong := lacking(met):
+            raise NotInjected(wrong)
 
     return inject
+
+
+def lacking(met: Mapping[str, int]) -> str:
+    """What an operator did not meet; empty where he met everything."""
+    found = [figure for figure in WANTED if not met.get(figure)]
+    return f"there were no {', no '.join(found)}" if found else ""
+
+
+def _has_waiting(stage: Stage, name: str) -> bool:
+    """Whether one of the load's cases has something behind poison in this subsystem."""
+    with opened(stage.mesh.source(name)) as select:
+        rows = select("SELECT case_id, event_id FROM dead_letter WHERE settled_at IS NULL ORDER BY id")
+    told = stage.load.cast.told
+    letters = [(row["case_id"], row["event_id"]) for row in rows if row["case_id"] in told]
+    return bool(behind_poison(letters, stage.forged))
+
+
+def behind_poison(letters: Iterable[tuple[str, str]], forged: Collection[str]) -> Sequence[str]:
+    """Of dead letters in their order (case, event id): the event ids of those that are right, but behind poison."""
+    spoiled: set[str] = set()
+    found = []
+    for case_id, event_id in letters:
+        if event_id in forged:
+            spoiled.add(case_id)
+        elif case_id in spoiled:
+            found.append(event_id)
+    return found
+
+
+def changed(before: Rows, after: Rows, letters: Sequence[pb.DeadLetter]) -> bool:
+    """Whether a redrive that failed has changed a case's journal: a row of before, or by one of what waited.
+
+    What others have said meanwhile stands behind.
+    """
+    waited = {(letter.origin, letter.event_id) for letter in letters}
+    came = {(origin, event_id) for origin, event_id, _ in after[len(before) :]}
+    return list(after[: len(before)]) != list(before) or bool(came & waited)
+
+
+def taken_in(before: Rows, after: Rows, letters: Sequence[pb.DeadLetter]) -> Sequence[tuple[str, str]]:
+    """What a redrive has brought into a case's journal of what waited: (origin, event id), in the journal's order."""
+    waited = {(letter.origin, letter.event_id) for letter in letters}
+    return [row[:2] for row in after[len(before) :] if row[:2] in waited]
 
 
 async def _drip(stage: Stage, enough: asyncio.Event) -> Mapping[int, int]:
@@ -113,9 +171,11 @@ async def _poison(stage: Stage, messages: Sequence[Poison]) -> Sequence[tuple[in
 class _Clerk:
     """An operator of one subsystem, who lets the cases of others go on."""
 
-    def __init__(self, stage: Stage, client: SubsystemClient) -> None:
+    def __init__(self, stage: Stage, name: str, client: SubsystemClient, met: Counter[str]) -> None:
         self._stage = stage
+        self._source = stage.mesh.source(name)
         self._operations = client.operations
+        self._met = met
         self._repeated = stage.load.cast.caller.repeated
 
     async def mend(self, places: Mapping[int, int]) -> None:
@@ -149,17 +209,42 @@ class _Clerk:
 
     async def _mend(self, case_id: str) -> None:
         """Try what stands first again; where that fails, nothing has changed, and the poison is given up."""
-        while letters := await self._letters(case_id):
+        letters, forged = await self._letters(case_id), self._stage.forged
+        self._met[WAITED] += len(behind_poison([(letter.case_id, letter.event_id) for letter in letters], forged))
+        while letters:
+            before = await asyncio.to_thread(self._rows, case_id)
             if await self._redriven(letters[0]):
-                continue
-            after = await self._letters(case_id)
-            if after[: len(letters)] != list(letters):
-                raise NotInjected(f"a redrive that failed has changed what waits of {case_id}")
-            bad = next((letter for letter in letters if letter.event_id in self._stage.forged), None)
-            if bad is None:
-                raise NotInjected(f"{letters[0].type} of {case_id} is set aside: {letters[0].problem}")
-            request = pb.DiscardDeadLetterRequest(dead_letter_id=bad.dead_letter_id, actor=OFFICER, reason="伪造")
-            await self._repeated(self._operations.discard_dead_letter, completed(request))
+                await self._check_order(case_id, before, letters)
+            else:
+                await self._check_unchanged(case_id, before, letters)
+                await self._give_up(case_id, letters)
+            letters = await self._letters(case_id)
+
+    def _rows(self, case_id: str) -> Rows:
+        with opened(self._source) as select:
+            rows = select("SELECT origin, event_id, hash FROM journal WHERE case_id = ? ORDER BY position", case_id)
+        return [(row["origin"], row["event_id"], bytes(row["hash"])) for row in rows]
+
+    async def _check_order(self, case_id: str, before: Rows, letters: Sequence[pb.DeadLetter]) -> None:
+        came = taken_in(before, await asyncio.to_thread(self._rows, case_id), letters)
+        if came != [each for letter in letters if (each := (letter.origin, letter.event_id)) in came]:
+            raise NotInjected(f"what waited of {case_id} was not taken in in its order: {came}")
+        self._met[REDRIVEN] += len(came)
+
+    async def _check_unchanged(self, case_id: str, before: Rows, letters: Sequence[pb.DeadLetter]) -> None:
+        self._met[FAILED] += 1
+        after = await self._letters(case_id)
+        if after[: len(letters)] != list(letters):
+            raise NotInjected(f"a redrive that failed has changed what waits of {case_id}")
+        if changed(before, await asyncio.to_thread(self._rows, case_id), letters):
+            raise NotInjected(f"a redrive that failed has changed the journal of {case_id}")
+
+    async def _give_up(self, case_id: str, letters: Sequence[pb.DeadLetter]) -> None:
+        bad = next((letter for letter in letters if letter.event_id in self._stage.forged), None)
+        if bad is None:
+            raise NotInjected(f"{letters[0].type} of {case_id} is set aside: {letters[0].problem}")
+        request = pb.DiscardDeadLetterRequest(dead_letter_id=bad.dead_letter_id, actor=OFFICER, reason="伪造")
+        await self._repeated(self._operations.discard_dead_letter, completed(request))
 
     async def _redriven(self, letter: pb.DeadLetter) -> bool:
         request = pb.RedriveDeadLetterRequest(dead_letter_id=letter.dead_letter_id, actor=OFFICER, reason="重新处理")

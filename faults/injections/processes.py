@@ -1,12 +1,16 @@
 """Processes that die, stand still, or die at a named point."""
 
 import asyncio
+import json
 import signal
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
 from random import Random
 
+from faults.checker.connected import DEATH, KILLED
 from faults.injections.days import days_pass, status_of
 from faults.injections.migrations import is_migrated, put_back
 from faults.injections.stage import Injection, NotInjected, Stage, until
@@ -42,12 +46,21 @@ def killed(name: str) -> Injection:
 
     async def inject(stage: Stage) -> None:
         serves = await stage.mesh.serves(name, SERVING_SECONDS)
-        pid = await _signalled(stage, name, signal.SIGKILL)
-        for figure, more in (("killed", 1), ("killed while serving", serves)):
-            stage.figures[figure] = stage.figures.get(figure, 0) + more
-        await stage.mesh.running(name, but=pid)
+        await _killed(stage, name)
+        _count(stage, "killed", 1)
+        _count(stage, "killed while serving", serves)
 
     return inject
+
+
+async def _killed(stage: Stage, name: str) -> None:
+    """Return when it runs again."""
+    pid = await _signalled(stage, name, signal.SIGKILL)
+    await stage.mesh.running(name, but=pid)
+
+
+def _count(stage: Stage, figure: str, more: int) -> None:
+    stage.figures[figure] = stage.figures.get(figure, 0) + more
 
 
 def stopped(name: str, seconds: float) -> Injection:
@@ -100,7 +113,8 @@ def _crashed(point: str, name: str) -> Injection:
         fuse.write_text(f"{point}:{1 if once else stage.chance.randint(1, MOST_PASSES)}")
         passed = fuse.with_suffix(".passed")
         try:
-            await killed(name)(stage)
+            await _killed(stage, name)
+            _count(stage, "killed to start with a crash point", 1)
             pid = stage.mesh.pid(name)
             await _lit(stage, point, name, pid)
             await until(passed.exists, FUSE_SECONDS, f"{name} does not come by {point}")
@@ -177,4 +191,13 @@ async def _lit(stage: Stage, point: str, name: str, pid: int) -> None:
 async def mesh_killed(stage: Stage) -> None:
     """The supervisor and everything under it die at once; it is started again by hand."""
     stage.mesh.kill()
+    _note_deaths(stage.mesh.data, SUBSYSTEMS)
     await stage.mesh.start()
+
+
+def _note_deaths(data: Path, names: Iterable[str]) -> None:
+    """As the supervisor does, who has died himself: for the checker, who looks for what explains a lost span."""
+    at = datetime.now(UTC).isoformat()
+    with (data / KILLED).open("a") as file:
+        for name in names:
+            file.write(json.dumps({"event": DEATH.decode(), "child": name, "timestamp": at}) + "\n")

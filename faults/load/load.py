@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count, cycle
@@ -103,6 +103,11 @@ class Load:
             case.ended_at = time.time()
             del self.under_way[case.number]
             self.last_end = time.monotonic()
+
+    @property
+    def played(self) -> Sequence[Case]:
+        """Every case that was begun, in their order."""
+        return self._played
 
     @property
     def windows(self) -> Mapping[str, tuple[float, float]]:

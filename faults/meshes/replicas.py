@@ -69,8 +69,8 @@ class ReplicatedMesh(Mesh):
         """Whether a replica that was added to a subsystem runs."""
         return name in self._added and self._added[name].poll() is None
 
-    def add(self, name: str) -> None:
-        """Start one more replica of a subsystem, as the supervisor starts its own ones."""
+    def add(self, name: str) -> int:
+        """Start one more replica of a subsystem, as the supervisor starts its own ones; gives its pid."""
         own = {"RONGHE_LISTEN": self.further[name], "RONGHE_INSTANCE": f"{name}-01-added"}
         log = self.data / "log" / f"{name}-added.log"
         self._added[name] = subprocess.Popen(
@@ -80,6 +80,11 @@ class ReplicatedMesh(Mesh):
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
+        return self._added[name].pid
+
+    def log(self, pid: int) -> Path:
+        """What a replica writes its log to."""
+        return Path(_environment(pid)["RONGHE_LOG"])
 
     async def serving_now(self, name: str) -> Mapping[str, int]:
         """The replicas of a subsystem that let callers in: address -> pid. One that was added is among them."""

@@ -35,13 +35,15 @@ class Amount:
     hangs: Sequence[tuple[float, int]]
     """Seconds for which Kafka hangs, and how many kills of subsystems there are meanwhile."""
     down: float
-    """Seconds without Kafka, for whatever reason."""
+    """Seconds without Kafka."""
+    broken: float
+    """Seconds without Kafka's disk."""
     age: float
     """Seconds by which the broker's restored data are older."""
 
 
-QUICK = Amount(hangs=((5, 0),), down=2, age=3)
-FULL = Amount(hangs=((10, 2), (60, 6), (180, 20)), down=10, age=60)
+QUICK = Amount(hangs=((5, 0),), down=2, broken=2, age=3)
+FULL = Amount(hangs=((10, 2), (60, 6), (180, 20)), down=60, broken=10, age=60)
 
 
 def schedule(quick: bool, chance: Random) -> Sequence[Fault]:
@@ -60,8 +62,8 @@ def outages(amount: Amount, chance: Random) -> list[Fault]:
     return [
         *(_hang(seconds, kills, chance) for seconds, kills in hangs),
         Fault(f"Kafka is down for {amount.down:.0f} s", kafka_down(amount.down), measured=True),
-        Fault("Kafka's disk full", disk_full(amount.down), measured=True),
-        Fault("Kafka's data directory away", log_dir_offline(amount.down), measured=True),
+        Fault("Kafka's disk full", disk_full(amount.broken), measured=True),
+        Fault("Kafka's data directory away", log_dir_offline(amount.broken), measured=True),
         Fault(f"Kafka's data of {amount.age:.0f} s ago", amid_applications(restored(amount.age)), measured=True),
         Fault("half of a partition's log cut off", amid_applications(segment_cut), measured=True),
         Fault("topic deleted and recreated", amid_applications(topic_recreated), measured=True),

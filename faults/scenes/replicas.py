@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from random import Random
 
 from faults.injections.duplicates import requests_copied
+from faults.injections.receivers import TWO_AT_ONCE, hostile
 from faults.injections.replicas import (
     certificates_renewed,
     coming_and_going,
@@ -17,7 +18,7 @@ from faults.meshes.replicas import replicated
 
 GOING_SECONDS, GOING_PAUSE = 300.0, 2.0
 PAUSE_SECONDS = 60.0
-COPY_SECONDS = 6.0
+COPY_SECONDS, HOSTILE_SECONDS = 6.0, 10.0
 
 
 def schedule(quick: bool, chance: Random) -> Sequence[Fault]:
@@ -40,6 +41,8 @@ def schedule(quick: bool, chance: Random) -> Sequence[Fault]:
         )
     )
     faults.append(Fault("every request several times at once", requests_copied(COPY_SECONDS), measured=True))
+    two = hostile([TWO_AT_ONCE], HOSTILE_SECONDS)
+    faults.append(Fault(f"a receiver {TWO_AT_ONCE}, at two replicas", two, measured=True))
     chance.shuffle(faults)
     return faults
 

@@ -53,7 +53,7 @@ QUICK = Amount(
     stopped=0,
 )
 FULL = Amount(
-    kills=50,
+    kills=100,
     at_once=2,
     measured=10,
     crashes=10,

@@ -1,5 +1,6 @@
 import ast
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,8 @@ from google.protobuf.message import Message
 import faults.checker
 from faults.checker import chains, connected, contents, mutations, once, outcomes
 from faults.checker.check import check
-from faults.checker.history import Event, History, InboxRow, Kind, TopicRecord
+from faults.checker.connected import span_id
+from faults.checker.history import Event, History, InboxRow, Kind, Span, TopicRecord
 from faults.checker.mutations import (
     MUTATIONS,
     Mutation,
@@ -178,7 +180,7 @@ def test_a_journal_that_grows_unsigned_is_found() -> None:
 def test_a_journal_without_heads_is_found_where_everything_is_known() -> None:
     history = true_history()
 
-    found = check(replace(history, whole=True))
+    found = check(replace(with_spans(history), whole=True))
 
     assert {problem.kind for problem in found} == {Kind.STUCK}
     assert {problem.where for problem in found} == {*history.journals}
@@ -253,6 +255,86 @@ def test_a_trace_has_the_submission_as_its_one_root() -> None:
 
     assert [problem.what for problem in check(replace(history, spans=[stranger]))] == ["2 roots"]
     assert check(replace(history, spans=())) == []
+
+
+def with_spans(history: History, *, left_out: Set[str] = frozenset(), at: Mapping[str, float] = {}) -> History:
+    """Each event of a case, but for these, has its own span and that of its sending, which ended at this time."""
+    own = [event for event in history.own.values() if event.id not in left_out]
+    events = [
+        Span(UUID(each.case_id).hex, span_id(each.id, "event"), parent_of(each), each.type, at.get(each.id, 0.0))
+        for each in own
+    ]
+    sends = [Span(UUID(each.case_id).hex, span_id(each.id, "send"), span_id(each.id, "event"), "send") for each in own]
+    return replace(history, spans=[*events, *sends])
+
+
+def parent_of(each: Event) -> str:
+    return span_id(each.causes[0], "event") if each.causes else ""
+
+
+def ids_of(history: History, name: str) -> Sequence[str]:
+    """The events of a subsystem."""
+    return [event.id for event in history.own.values() if event.origin.partition("-")[0] == name]
+
+
+def disconnected(history: History) -> Set[str]:
+    return {f"{each.where}: {each.what}" for each in connected.check(replace(history, whole=True))}
+
+
+def test_a_subsystem_that_exports_no_spans_is_found() -> None:
+    history = true_history()
+
+    assert disconnected(with_spans(history)) == set()
+    found = disconnected(with_spans(history, left_out=frozenset(ids_of(history, "governance"))))
+    assert {"governance: no event span was exported", "governance: no send span was exported"} < found
+    assert not any(each.startswith(("intake", "department")) for each in found)
+
+
+def test_a_span_that_is_gone_wants_a_death_of_its_process() -> None:
+    history = true_history()
+    lost = ids_of(history, "department")[1]
+    without = with_spans(history, left_out=frozenset([lost]))
+    count = len(ids_of(history, "department"))
+
+    expected = f"department: 1 of {count} events have no span, and no death of a process explains it"
+    assert disconnected(without) == {expected}
+    assert disconnected(replace(without, files=died("department", 9.0))) == set()
+    assert disconnected(replace(without, files=died("intake", 9.0))) == {expected}
+    assert disconnected(replace(without, files=died("department", 99.0))) == {expected}
+
+
+def test_a_death_is_known_by_the_machines_clock_where_days_have_passed() -> None:
+    """Before the lost event, after it, or both; before the first, and before all of which the last is lost."""
+    history, day = true_history(), 86_400.0
+    own = ids_of(history, "department")
+    for lost, passed in (
+        (own[2], {own[2]: 1}),
+        (own[2], {own[3]: 1}),
+        (own[2], {own[2]: 1, own[3]: 2}),
+        (own[0], {own[0]: 1}),
+        (own[-1], {own[0]: 1}),
+    ):
+        days, journals = 0, dict(history.journals)
+        by: dict[str, float] = {}
+        for second, event_id in enumerate(own, 1000):
+            days = max(days, passed.get(event_id, 0))
+            by[event_id] = second + days * day
+        for name, journal in journals.items():
+            rows = [
+                replace(row, event=replace(row.event, recorded_at=round(by.get(row.event.id, 0.0) * 1_000_000)))
+                for row in journal.rows
+            ]
+            journals[name] = replace(journal, rows=rows)
+        at = {event_id: float(second) for second, event_id in enumerate(own, 1000)}
+        moved = with_spans(replace(history, journals=journals), left_out=frozenset([lost]), at=at)
+        assert connected.unexplained(replace(moved, files=died("department", 1003.0))) == 0
+        assert connected.unexplained(replace(moved, files=died("department", 1103.0))) == 1
+
+
+def died(name: str, at: float) -> Mapping[str, bytes]:
+    """What the mesh logs of a process that ended, at seconds since 1970."""
+    entry = {"child": name, "event": "supervisor.restarts", "timestamp": datetime.fromtimestamp(at, UTC).isoformat()}
+    return {"log/mesh.log": json.dumps(entry).encode()}
 
 
 def test_spans_that_no_death_explains_are_counted() -> None:

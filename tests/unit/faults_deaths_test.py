@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import socket
+import time
 from collections.abc import Awaitable
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +13,11 @@ from typing import Any
 
 import pytest
 
+from faults.checker import connected
+from faults.checker.connected import KILLED
+from faults.checker.history import History
 from faults.injections.overload import _judge
-from faults.injections.processes import killed, nobody_dies, scattered, stopped
+from faults.injections.processes import crashed, killed, mesh_killed, nobody_dies, scattered, stopped
 from faults.injections.stage import Injection, NotInjected, Stage
 from faults.mesh import PROCESSES, SUBSYSTEMS
 from faults.mesh import Mesh as RealMesh
@@ -22,6 +26,8 @@ from faults.scenes import kafka
 
 class Mesh:
     """Processes by their pids."""
+
+    data = Path()
 
     def __init__(self) -> None:
         self.pids = {name: number for number, name in enumerate(PROCESSES, 100)}
@@ -37,6 +43,12 @@ class Mesh:
     async def serves(self, name: str, within: float) -> bool:
         self.happened.append(f"{name} is given {within:.0f} s")
         return name not in self.starting
+
+    def kill(self) -> None:
+        self.happened.append("all die")
+
+    async def start(self) -> None:
+        self.happened.append("all start")
 
     def signal(self, name: str, number: int) -> int:
         self.happened.append(f"{name} gets {signal.Signals(number).name}")
@@ -85,6 +97,25 @@ async def test_who_is_killed_is_given_the_time_to_serve_before() -> None:
     mesh.starting = {"kafka"}
     await killed("kafka")(stage)
     assert stage.figures == {"killed": 2, "killed while serving": 1}
+
+
+async def test_who_is_killed_to_start_with_a_crash_point_is_counted_apart(tmp_path: Path) -> None:
+    stage = replace(stage_of(Mesh()), crashes=tmp_path)
+    (tmp_path / "intake-01.passed").touch()
+    await crashed("before-commit", "intake")(stage)
+    assert stage.figures == {"killed to start with a crash point": 1}
+
+
+async def test_a_mesh_that_is_killed_has_its_deaths_noted(tmp_path: Path) -> None:
+    mesh, killed_at = Mesh(), time.time()
+    mesh.data = tmp_path
+    (tmp_path / KILLED).parent.mkdir()
+    await mesh_killed(stage_of(mesh))
+    history = History([], {}, [], [], files={KILLED: (tmp_path / KILLED).read_bytes()})
+    deaths = connected._deaths(history)
+    assert set(deaths) == set(SUBSYSTEMS)
+    assert all(killed_at <= at <= time.time() for (at,) in deaths.values())
+    assert mesh.happened == ["all die", "all start"]
 
 
 async def test_a_process_serves_once_its_port_accepts() -> None:

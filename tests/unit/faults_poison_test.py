@@ -3,11 +3,25 @@
 from random import Random
 from uuid import UUID
 
+import pytest
+
 from faults.checker.history import Event, Problem, TopicRecord
 from faults.checker.poison import check
-from faults.injections.poison import Facts, Poison, _brew, _spoiled
+from faults.injections.poison import (
+    WANTED,
+    Facts,
+    Poison,
+    Rows,
+    _brew,
+    _spoiled,
+    behind_poison,
+    changed,
+    lacking,
+    taken_in,
+)
 from faults.load.cast import SIGNS
 from ronghe.event.v1.event_pb2 import Submitted
+from ronghe.operations.v1.operations_service_pb2 import DeadLetter
 from tests.unit.faults_history import CASE, true_history
 
 TOLD = {(f"organ/{SIGNS.lead}", "Submitted", "")}
@@ -55,3 +69,41 @@ def passed_over(poison: Poison) -> list[Problem]:
     topic = [TopicRecord(0, 0, event)]
     history = true_history()
     return list(check(type(history)([], history.journals, topic, [], poison=frozenset({poison.event_id}))))
+
+
+# --- what an operator meets ---
+
+BEFORE = [("intake-01", "1", b"a"), ("department-01", "2", b"b")]
+LETTERS = [DeadLetter(origin="x-9", event_id="9"), *(DeadLetter(origin="intake-01", event_id=each) for each in "34")]
+
+
+def test_only_what_comes_after_poison_of_its_case_waits_behind_it() -> None:
+    letters = [("one", "1"), ("one", "poison"), ("one", "2"), ("other", "3"), ("one", "4")]
+    assert behind_poison(letters, {"poison"}) == ["2", "4"]
+    assert behind_poison(letters, set()) == []
+
+
+@pytest.mark.parametrize(
+    "after",
+    [BEFORE[:1], [("intake-01", "1", b"other"), BEFORE[1]], BEFORE[::-1], [*BEFORE, ("intake-01", "3", b"c")]],
+    ids=["a row is gone", "a row is another", "two rows have changed places", "what waited was taken in"],
+)
+def test_a_redrive_that_failed_must_have_changed_nothing(after: Rows) -> None:
+    assert changed(BEFORE, after, LETTERS)
+
+
+def test_what_others_say_while_a_redrive_fails_is_no_change_of_its() -> None:
+    assert not changed(BEFORE, BEFORE, LETTERS)
+    assert not changed(BEFORE, [*BEFORE, ("department-01", "3", b"c")], LETTERS)
+
+
+def test_what_a_redrive_has_taken_in_is_what_waited() -> None:
+    after = [*BEFORE, ("intake-01", "4", b"c"), ("department-01", "5", b"d"), ("intake-01", "3", b"e")]
+    assert taken_in(BEFORE, after, LETTERS) == [("intake-01", "4"), ("intake-01", "3")]
+
+
+@pytest.mark.parametrize("figure", WANTED)
+def test_poison_without_anything_behind_it_or_without_both_ends_of_a_redrive_does_not_count(figure: str) -> None:
+    met = dict.fromkeys(WANTED, 1)
+    assert lacking(met) == ""
+    assert figure in lacking({**met, figure: 0})
