@@ -114,9 +114,11 @@ class Kernel:
         answers = [self._loop.create_future() for _ in commands]
         units = [Execute(command, call.caller, call.deadline, call.span) for command in commands]
         try:
-            self.writer.submit([Job([unit], answer) for unit, answer in zip(units, answers, strict=True)])
+            jobs = [Job([unit], answer) for unit, answer in zip(units, answers, strict=True)]
+            self.writer.submit(jobs)
             done = asyncio.gather(*answers, return_exceptions=True)
-            outcomes = await _in_time(done, PATIENCE * (call.deadline - time.monotonic()))
+            patience = PATIENCE * (call.deadline - time.monotonic())
+            outcomes = await _in_time(done, patience, lambda: self._late(jobs))
             return cast("Sequence[Message | Exception]", outcomes)
         except (Refused, StoreUnavailable) as error:
             return [error] * len(commands)
@@ -218,8 +220,15 @@ class Kernel:
         patience = math.inf if deadline is None else PATIENCE * (deadline - time.monotonic())
         if patience <= 0:
             raise Refused(Reason.REASON_DEADLINE_EXCEEDED, "the deadline passed before the work began")
-        self.writer.submit([Job(units, future)], background=deadline is None)
-        return await _in_time(future, patience)
+        job = Job(units, future)
+        self.writer.submit([job], background=deadline is None)
+        return await _in_time(future, patience, lambda: self._late([job]))
+
+    def _late(self, jobs: Sequence[Job]) -> Exception:
+        """Why a call's time was over before it was answered: what waited behind others' work was not begun."""
+        if self.writer.stands_still or any(job.is_taken for job in jobs):
+            return _unanswered()
+        return Refused(Reason.REASON_OVERLOADED, "the call's turn did not come in its time: try again later")
 
     def _on_commit(self, committed: Committed) -> None:
         """Called on the writer's thread."""
@@ -292,15 +301,20 @@ class Kernel:
         )
 
 
-async def _in_time(answer: Awaitable[T], seconds: float) -> T:
-    """The answer. Raises StoreUnavailable where there is none in so many seconds: what becomes of it is not known."""
+def _unanswered() -> Exception:
+    """What becomes of it is not known."""
+    return StoreUnavailable("the database does not answer in time")
+
+
+async def _in_time(answer: Awaitable[T], seconds: float, late: Callable[[], Exception] = _unanswered) -> T:
+    """The answer. Raises `late` where there is none in so many seconds."""
     try:
         async with asyncio.timeout(None if math.isinf(seconds) else seconds) as limit:
             return await answer
     except TimeoutError:
         if not limit.expired():
             raise
-        raise StoreUnavailable("the database does not answer in time") from None
+        raise late() from None
 
 
 @asynccontextmanager

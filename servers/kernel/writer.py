@@ -1,6 +1,7 @@
 """Group commit: one thread drains its queues, decides in memory, writes in one transaction, and answers everyone."""
 
 import asyncio
+import math
 import threading
 import time
 from collections import deque
@@ -45,6 +46,8 @@ class Job:
     units: Sequence[Unit]
     future: "asyncio.Future[object]"
     since: float = field(default_factory=time.monotonic)
+    is_taken: bool = False
+    """Whether its turn has come: before, nothing of it was done."""
 
     @property
     def is_abandoned(self) -> bool:
@@ -110,6 +113,7 @@ class Writer:
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._pacer = Pacer()
+        self._working_since = math.inf
         # Nobody else writes to an SQLite database. A replica on PostgreSQL may change states without a row in the
         # journal (timers, facts whose type was not known): its head does not show it.
         self._kept = KeptStreams() if database.is_sqlite else KeptStreams(most=0)
@@ -152,7 +156,9 @@ class Writer:
             time.sleep(0.0 if self._stopping else self._pacer.delay())
             jobs = self._drain()
             if jobs:
+                self._working_since = time.monotonic()
                 self._work(jobs)
+                self._working_since = math.inf
             self._pacer.passed(sum(len(job.units) for job in jobs))
 
     def _drain(self) -> list[Job]:
@@ -163,10 +169,17 @@ class Writer:
                 taken = 0
                 while queue and taken < MAX_UNITS:
                     job = queue.popleft()
+                    # In this order: who gives up and finds it not taken yet can be sure that it will not be done.
+                    job.is_taken = True
                     if not job.is_abandoned:
                         jobs.append(job)
                         taken += len(job.units)
         return jobs
+
+    @property
+    def stands_still(self) -> bool:
+        """Whether it has been at the same work for long: the database does not answer."""
+        return time.monotonic() - self._working_since > LONGEST_WAIT_SECONDS
 
     def _work(self, jobs: list[Job]) -> None:
         try:

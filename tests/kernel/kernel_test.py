@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from sqlalchemy import Connection, MetaData
 
-from bridge.ports import Undecodable
+from bridge.ports import StoreUnavailable, Undecodable
 from bridge.record import Record
 from clients.identity import Identity
 from clients.telemetry import SpanContext, event_span_id, trace_id
@@ -284,6 +284,36 @@ async def test_waiting_calls_are_bounded(kernel: Kernel, monkeypatch: pytest.Mon
     assert refused
     assert {result.reason for result in refused} == {Reason.REASON_OVERLOADED}
     assert len(await rows(kernel)) == 2 * (50 - len(refused))
+
+
+@pytest.mark.parametrize(
+    ("longest", "error"),
+    [(60.0, Refused), (0.0, StoreUnavailable)],
+    ids=["behind others' work", "where the database stands still"],
+)
+async def test_a_call_whose_turn_does_not_come_is_told_why_and_not_done(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch, longest: float, error: type[Exception]
+) -> None:
+    monkeypatch.setattr("servers.kernel.writer.LONGEST_WAIT_SECONDS", longest)
+    busy, release = threading.Event(), threading.Event()
+
+    def slow(connection: Connection) -> None:
+        busy.set()
+        release.wait()
+
+    writing = asyncio.create_task(kernel.write(slow))
+    await asyncio.to_thread(busy.wait)
+    one, many = step(new_case()), [step(new_case()), step(new_case())]
+    call = ToyCall(ORGAN, time.monotonic() + 0.5)
+    outcomes = await asyncio.gather(kernel.execute(one, call, Message), return_exceptions=True)
+    together = asyncio.create_task(kernel.execute_all(many, ToyCall(ORGAN, time.monotonic() + 0.5)))
+    await asyncio.wait([together])
+    release.set()
+    await writing
+    outcomes += together.result()
+    assert [type(outcome) for outcome in outcomes] == [error] * 3
+    assert {each.reason for each in outcomes if isinstance(each, Refused)} <= {Reason.REASON_OVERLOADED}
+    assert await rows(kernel) == []
 
 
 async def test_calls_are_refused_where_the_first_has_waited_too_long(
