@@ -141,15 +141,17 @@ async def main(data):
 
 asyncio.run(main(Path(sys.argv[1])))
 """
+# Not by `signal.pause`: what comes just before it would be waited for in vain.
 DEMO = """
-import signal, sys
+import sys, time
 from pathlib import Path
 from clients.demo.stage import started
 
 data, mesh = Path(sys.argv[1]), sys.argv[2]
 with started([sys.executable, "-c", mesh, str(data)], data / "run" / "endpoints.json"):
     print("ready", flush=True)
-    signal.pause()
+    while True:
+        time.sleep(0.05)
 """
 
 
