@@ -1,17 +1,20 @@
 import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
+from uuid import uuid4
 
 import pytest
 
+from clients.base import calls_under
 from clients.demo.plan import Desk, Ending
 from clients.demo.story import Story
-from clients.telemetry import event_span_id, trace_id
+from clients.telemetry import SpanContext, event_span_id, hop_span_id, trace_id
 from clients.telemetry.spans import Span
 from clients.telemetry.store import read_trace
 from clients.telemetry.tree import faults
 from ronghe.case.v1 import case_pb2
-from tests.e2e.drive import Mesh, all_acknowledged, counter, planned, play, stories, until
+from ronghe.operations.v1.operations_service_pb2 import GetBridgeStatusRequest
+from tests.e2e.drive import OPERATOR, Mesh, all_acknowledged, counter, planned, play, stories, until
 
 EVENT, TOPIC = "ronghe.event.v1.", "ronghe.cases.v1"
 HUMAN_SECONDS = 2.0
@@ -47,6 +50,61 @@ async def test_spans_stand_for_the_events_of_the_journal(mesh: Mesh, desks: Sequ
         assert span.name == kind
         parents = [event_span_id(cause) for cause in causes.split(",") if cause]
         assert span.parent == (parents[0] if parents else None)
+
+
+async def test_every_span_has_its_kind_and_what_it_is_found_by(mesh: Mesh, desks: Sequence[Desk]) -> None:
+    """As docs/tracing.md has it."""
+    told = stories(desks, [Ending.GRANTED])
+    await play(mesh, told)
+    await all_acknowledged(mesh, told[0])
+    case_id = told[0].case_id
+
+    spans = await _trace(mesh, case_id, _planned_spans(told[0]))
+
+    place = {"messaging.destination.partition.id", "messaging.kafka.offset", "messaging.message.id"}
+    groups = {"department-01", "governance-01"}
+    for span in spans:
+        attributes = dict(span.attributes)
+        match span.name.split(" ")[0]:
+            case "send" | "process" as operation:
+                event_id = str(attributes["messaging.message.id"])
+                assert span.parent in (event_span_id(event_id), hop_span_id(event_id, "send"))
+                assert span.kind == ("producer" if operation == "send" else "consumer")
+                assert (attributes.pop("messaging.consumer.group.name", None) in groups) == (operation == "process")
+                assert {name: value for name, value in attributes.items() if name not in place} == {
+                    "messaging.system": "kafka",
+                    "messaging.operation.name": operation,
+                    "messaging.operation.type": operation,
+                    "messaging.destination.name": TOPIC,
+                    "messaging.message.conversation_id": case_id,
+                }
+                assert place <= attributes.keys()
+            case "deliver":
+                assert span.kind == "internal"
+                assert attributes.keys() == {"ronghe.receiver", "ronghe.inbox.sequence"}
+                assert span.name == f"deliver {str(attributes['ronghe.receiver']).partition('/')[0]}"
+            case _:
+                assert span.kind == "internal"
+                assert attributes.keys() == {"ronghe.event.id", "ronghe.stream", "ronghe.stream.version"}
+                assert event_span_id(str(attributes["ronghe.event.id"])) == span.context.span_id
+
+
+async def test_a_call_is_a_server_span_in_the_trace_of_its_caller(mesh: Mesh, desks: Sequence[Desk]) -> None:
+    caller = SpanContext(int(uuid4()), 7)
+    async with mesh.client("governance", OPERATOR) as client:
+        with calls_under(caller):
+            await client.operations.get_bridge_status(GetBridgeStatusRequest())
+    found: list[Span] = []
+    await until(lambda: found.extend(read_trace(mesh.data / "spans", caller.trace_id)) or bool(found), "it is written")
+    (span,) = found
+    method = "ronghe.operations.v1.OperationsService/GetBridgeStatus"
+    assert (span.name, span.kind, span.parent, span.error) == (method, "server", caller.span_id, None)
+    assert span.attributes == {
+        "rpc.system.name": "grpc",
+        "rpc.method": method,
+        "rpc.response.status_code": "OK",
+        "ronghe.caller.kind": "operator",
+    }
 
 
 async def test_no_span_lasts_while_a_person_thinks(mesh: Mesh, desks: Sequence[Desk]) -> None:
