@@ -1,5 +1,4 @@
 import asyncio
-import threading
 import time
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -23,7 +22,7 @@ from servers.kernel import journal, tables
 from servers.kernel.kernel import Kernel
 from servers.kernel.stream import Refused
 from tests.kernel.conftest import Spans, Start
-from tests.kernel.drive import ORGAN, ToyCall, absorb, execute, foreign, new_case, rows, step, types
+from tests.kernel.drive import ORGAN, ToyCall, absorb, execute, foreign, new_case, one_batch, rows, step, types
 from tests.kernel.toy import Counter, toy
 
 ID = str(uuid4())
@@ -295,22 +294,11 @@ async def test_a_call_whose_turn_does_not_come_is_told_why_and_not_done(
     kernel: Kernel, monkeypatch: pytest.MonkeyPatch, longest: float, error: type[Exception]
 ) -> None:
     monkeypatch.setattr("servers.kernel.writer.LONGEST_WAIT_SECONDS", longest)
-    busy, release = threading.Event(), threading.Event()
-
-    def slow(connection: Connection) -> None:
-        busy.set()
-        release.wait()
-
-    writing = asyncio.create_task(kernel.write(slow))
-    await asyncio.to_thread(busy.wait)
-    one, many = step(new_case()), [step(new_case()), step(new_case())]
-    call = ToyCall(ORGAN, time.monotonic() + 0.5)
-    outcomes = await asyncio.gather(kernel.execute(one, call, Message), return_exceptions=True)
-    together = asyncio.create_task(kernel.execute_all(many, ToyCall(ORGAN, time.monotonic() + 0.5)))
-    await asyncio.wait([together])
-    release.set()
-    await writing
-    outcomes += together.result()
+    many = [step(new_case()), step(new_case())]
+    async with one_batch(kernel):
+        (alone,) = await asyncio.gather(execute(kernel, step(new_case()), seconds=0.5), return_exceptions=True)
+        together = await kernel.execute_all(many, ToyCall(ORGAN, time.monotonic() + 0.5))
+    outcomes = [alone, *together]
     assert [type(outcome) for outcome in outcomes] == [error] * 3
     assert {each.reason for each in outcomes if isinstance(each, Refused)} <= {Reason.REASON_OVERLOADED}
     assert await rows(kernel) == []
@@ -320,20 +308,11 @@ async def test_calls_are_refused_where_the_first_has_waited_too_long(
     kernel: Kernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("servers.kernel.writer.LONGEST_WAIT_SECONDS", 0.1)
-    busy, release = threading.Event(), threading.Event()
-
-    def slow(connection: Connection) -> None:
-        busy.set()
-        release.wait()
-
-    writing = asyncio.create_task(kernel.write(slow))
-    await asyncio.to_thread(busy.wait)
-    first = asyncio.create_task(execute(kernel, step(new_case())))
-    await asyncio.sleep(0.15)
-    with pytest.raises(Refused) as refused:
-        await execute(kernel, step(new_case()))
-    release.set()
-    await writing
+    async with one_batch(kernel):
+        first = asyncio.create_task(execute(kernel, step(new_case())))
+        await asyncio.sleep(0.15)
+        with pytest.raises(Refused) as refused:
+            await execute(kernel, step(new_case()))
     assert refused.value.reason == Reason.REASON_OVERLOADED
     assert (await first).version == 1
     assert (await execute(kernel, step(new_case()))).version == 1
