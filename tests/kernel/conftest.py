@@ -7,11 +7,14 @@ from uuid import uuid4
 
 import pytest
 
+from clients.identity import Identity
 from servers.kernel.kernel import Kernel, running
 from servers.kernel.subsystem import Subsystem
 from tests import postgres
 from tests.kernel.toy import toy
+from tests.unit.rpc_support import Authority
 
+ALL, SERVER = Identity("organ", "all"), Identity("service", "department-09")
 Start = Callable[..., AbstractAsyncContextManager[Kernel]]
 
 
@@ -42,6 +45,14 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'kernel.db'}"
     return postgres.new_database(request.getfixturevalue("postgres_url"), f"k{uuid4().hex}")
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    made = Authority(tmp_path / "pki")
+    made.issue(ALL)
+    made.issue(SERVER)
+    return made
 
 
 @pytest.fixture

@@ -3,14 +3,12 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import cycle
-from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 
 from clients.channel import open_channel
-from clients.identity import Identity
 from faults.injections.receivers import (
     CASES,
     KINDS,
@@ -27,21 +25,12 @@ from servers.kernel import tables
 from servers.kernel.inbox_service import InboxServicer
 from servers.kernel.kernel import Kernel
 from servers.rpc.server import serving
-from tests.kernel.conftest import Spans, Start
+from tests.kernel.conftest import ALL, SERVER, Spans, Start
 from tests.kernel.drive import execute, new_case, rows, step
 from tests.unit.rpc_support import Authority
 
-ALL, SERVER = Identity("organ", "all"), Identity("service", "department-09")
 SECONDS, IN_VAIN_SECONDS = 30 * PAUSE_SECONDS, 5 * PAUSE_SECONDS
 WANT_ITEMS = ("never acknowledges", "puts off for ever")
-
-
-@pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    made = Authority(tmp_path / "pki")
-    made.issue(ALL)
-    made.issue(SERVER)
-    return made
 
 
 @asynccontextmanager

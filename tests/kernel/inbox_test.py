@@ -12,7 +12,6 @@ from google.protobuf.message import Message
 from sqlalchemy import Connection, event
 
 from clients.errors import InvalidRequest, RongheError, SessionTakenOver
-from clients.identity import Identity
 from clients.subsystem import SubsystemClient
 from ronghe.error.v1.reason_pb2 import Reason
 from ronghe.inbox.v1 import inbox_service_pb2 as pb
@@ -25,25 +24,15 @@ from servers.kernel.kernel import Kernel, running
 from servers.kernel.stream import Refused
 from servers.rpc.call import Call
 from servers.rpc.server import serving
-from tests.kernel.conftest import Spans, Start
+from tests.kernel.conftest import ALL, SERVER, Spans, Start
 from tests.kernel.drive import execute, new_case, step
 from tests.kernel.operator import door as operators
 from tests.kernel.operator import told
 from tests.kernel.toy import toy
 from tests.unit.rpc_support import Authority
 
-ALL = Identity("organ", "all")
-SERVER = Identity("service", "department-09")
 # About 1 MiB: the last item of a message may go over.
 MOST_BYTES = (1 << 20) + 300_000
-
-
-@pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    made = Authority(tmp_path / "pki")
-    made.issue(ALL)
-    made.issue(SERVER)
-    return made
 
 
 @pytest.fixture

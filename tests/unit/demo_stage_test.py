@@ -179,7 +179,7 @@ def test_ctrl_c_lets_the_mesh_drain(demo: "subprocess.Popen[str]", tmp_path: Pat
     assert not is_taken(tmp_path)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has the means")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent (prctl)")
 def test_a_mesh_does_not_outlive_a_demo_that_is_killed(demo: "subprocess.Popen[str]", tmp_path: Path) -> None:
     assert is_taken(tmp_path)
     demo.kill()
