@@ -20,7 +20,7 @@ from clients.department import DepartmentClient
 from clients.errors import RongheError
 from clients.identity import Identity
 from faults.fuzzing.messages import Hostile, wrapped
-from faults.injections.receivers import unacknowledged
+from faults.injections.backlog import unacknowledged
 from faults.injections.stage import NotInjected, Stage
 from faults.load.applications import Desk
 from faults.load.caller import Caller, marked

@@ -1,84 +1,38 @@
-"""Partners of every bad kind: receivers that break every rule, readers that do not read, callers that vanish."""
+"""Receivers that break every rule of an inbox."""
 
 import asyncio
-import statistics
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, field
 from itertools import cycle, pairwise
-from pathlib import Path
-from random import Random
 from typing import Any
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
 
-from clients.base import completed
-from clients.channel import SERVER_NAME, open_channel
+from clients.channel import open_channel
 from clients.credentials import Credentials
-from clients.department import DepartmentClient
 from clients.errors import RongheError
-from clients.identity import Identity
-from clients.stream import ENDED, Stream
-from faults.checker.journals import opened
-from faults.checker.marks import mark_of, marks_in
-from faults.injections.processes import nobody_dies
+from clients.stream import Stream
+from faults.injections.backlog import END_SECONDS, waiting
+from faults.injections.disturbance import undisturbed
 from faults.injections.stage import Injection, NotInjected, Stage, until
 from faults.load.applications import Desk
-from faults.load.caller import UNEXPECTED, marked
-from faults.load.case import Case
-from faults.load.cast import CITY, DESKS, TERMINAL
-from faults.load.courses import denied, granted, refused
-from faults.load.parties import Receiver
-from faults.mesh import SUBSYSTEMS
-from faults.processes import memory_of
-from faults.proxy import proxies
-from ronghe.catalog.v1.catalog_pb2 import Place
-from ronghe.catalog.v1.catalog_service_pb2 import ListServiceItemsRequest
-from ronghe.department.v1 import department_service_pb2 as department
+from faults.load.caller import UNEXPECTED
 from ronghe.inbox.v1 import inbox_service_pb2 as inbox
-from ronghe.intake.v1 import intake_service_pb2 as intake
-from ronghe.party.v1.party_pb2 import FormValue
 
 OPEN = "/ronghe.inbox.v1.InboxService/OpenInbox"
-SUBMIT_MANY = "/ronghe.intake.v1.IntakeService/SubmitApplications"
-EXECUTE_MANY = "/ronghe.department.v1.DepartmentService/ExecuteCommands"
-LIST_ITEMS = "/ronghe.catalog.v1.CatalogService/ListServiceItems"
 CASES = 5
 """Wait for each hostile receiver."""
 CREDIT = 100
-WINDOW_BYTES = 1024
-"""Of an answer that is not read so much is taken, and no more."""
-TOGETHER = 20
-"""Items in each of CASES messages of a bulk stream: answers of 150 KiB, more than the server can send unread."""
-BACKLOG = 2
-"""Long items, of a case each, that wait for a slow reader: together more than the library lets wait for a stream."""
-LONGEST_TEXT, LONGEST_DESCRIPTION, MOST_PLACES = "长" * 4000, "长" * 256, 20
-"""Of an application."""
-WINDOW = 64 * 1024
-"""Bytes that the library lets wait for a stream by itself: of a message that is longer a part is held back."""
-READ_SECONDS = 10.0
-VANISHING_SECONDS = (0.05, 0.5)
-"""At most until a caller vanishes: on any machine some of what he has sent is done by then, and some is not."""
-EACH_SECONDS = 0.01
-"""Slow readers come one after another."""
-AGAIN_SECONDS, MOST_TURNED_AWAY = 1.0, 5
-"""Where a server is crowded it turns some away: they come again after so long, so many times at most."""
-MOST_GROWTH = 256 * 1024 * 1024
-"""Bytes by which a process may grow for slow readers."""
 PAUSE_SECONDS = 0.1
 """From the beginning of a session to that of the next one: ten times a second."""
-END_SECONDS = 60.0
-"""Within which the cases of a hostile receiver end once it has come to its senses."""
 TAKEN_OVER_SECONDS = 15.0
 """Within which the older of two sessions ends: on another replica it looks once a second."""
 LEAST_BEGUN, LEAST_LET_IN = 0.5, 0.2
 """Of the sessions that are meant to be, such shares must have begun, and have come about."""
-BASELINE_SECONDS = 3.0
-SLOWER, LEAST = 5.0, 1.0
-"""The rest of the load is disturbed where its median latency grows so many times, beyond so many seconds."""
 
 
 # --- how a receiver may behave ---
@@ -288,7 +242,7 @@ def hostile(names: Sequence[str], seconds: float) -> Injection:
     """
 
     async def inject(stage: Stage) -> None:
-        async with _undisturbed(stage, names[0] if len(names) == 1 else "hostile receivers"):
+        async with undisturbed(stage, names[0] if len(names) == 1 else "hostile receivers"):
             await asyncio.gather(*(_misbehave(stage, name, seconds) for name in names))
 
     return inject
@@ -298,7 +252,7 @@ async def _misbehave(stage: Stage, name: str, seconds: float) -> None:
     kind = KINDS[name]
     credentials = Credentials.load(stage.mesh.data / "pki", kind.desk.organ)
     addresses = cycle(stage.mesh.addresses["department"].split(","))
-    async with _waiting(stage, [kind.desk], CASES):
+    async with waiting(stage, [kind.desk], CASES):
         found = await kind.play(lambda: open_channel(next(addresses), credentials), kind.conduct, seconds)
     _note(stage, name, found)
     if wrong := kind.proof(found, seconds):
@@ -317,310 +271,3 @@ def _note(stage: Stage, name: str, found: Sequence[Session]) -> None:
     }
     stage.figures |= {f"{name}: {figure}": number for figure, number in figures.items()}
     stage.load.cast.caller.unexpected.update(f"{end.code.name} {end.reason}" for end in ends if end.code in UNEXPECTED)
-
-
-@asynccontextmanager
-async def _waiting(stage: Stage, desks: Sequence[Desk], cases: int, *, long: bool = False) -> AsyncIterator[None]:
-    """So many cases for each of these organs, which have no other part; the block begins when the first item waits.
-
-    Where they are `long`, when all wait. After it the organs take whatever they were to be given, and the cases end.
-    """
-    load, organs = stage.load, [desk.organ for desk in desks]
-    proxy = stage.network.get("department")
-    address = proxy.address if proxy else stage.mesh.addresses["department"]
-    async with AsyncExitStack() as stack:
-        clients = {
-            organ.id: await stack.enter_async_context(DepartmentClient(address, stage.mesh.data / "pki", organ))
-            for organ in organs
-        }
-        everybody = replace(load.cast, organs={**load.cast.organs, **clients})
-        begun = [Case(next(load.extra), desk, everybody) for desk in desks for _ in range(cases)]
-        for case in begun if long else ():
-            case.request = at_length(case.application())
-        playing = [load.begin(case, refused) for case in begun]
-        try:
-            await _until_unacknowledged(stage, organs, lambda number: number >= (len(begun) if long else 1))
-            yield
-        finally:
-            # Everything is given from the beginning: what was acknowledged unseen as well.
-            honest = [
-                Receiver("department", organ, clients[organ.id], load.given, load.told, from_sequence=1)
-                for organ in organs
-            ]
-            listening = [asyncio.create_task(each.run()) for each in honest]
-            try:
-                await asyncio.wait(playing, timeout=END_SECONDS)
-                await _until_unacknowledged(stage, organs, lambda number: not number)
-            finally:
-                for task in listening:
-                    task.cancel()
-                await asyncio.gather(*listening, return_exceptions=True)
-    if not all(task.done() for task in playing):
-        raise NotInjected(f"cases of {', '.join(map(str, organs))} do not end afterwards")
-
-
-def at_length(request: intake.SubmitApplicationRequest) -> intake.SubmitApplicationRequest:
-    """With texts as long as they may be: its item has some 40 KB."""
-    for value in request.form:
-        if value.WhichOneof("value") == "text":
-            value.text = LONGEST_TEXT
-    place = Place(division=request.division, description=LONGEST_DESCRIPTION)
-    request.places.extend([place] * (MOST_PLACES - len(request.places)))
-    return request
-
-
-async def _until_unacknowledged(stage: Stage, parties: Sequence[Identity], holds: Callable[[int], bool]) -> None:
-    """Return when it holds of the items that wait in these inboxes. Raises NotInjected."""
-    try:
-        async with asyncio.timeout(END_SECONDS):
-            while not holds(await asyncio.to_thread(unacknowledged, stage, *parties)):  # noqa: ASYNC110 - from outside
-                await asyncio.sleep(PAUSE_SECONDS)
-    except TimeoutError as error:
-        raise NotInjected(f"what is for {', '.join(map(str, parties))} does not come, or is not taken") from error
-
-
-def unacknowledged(stage: Stage, *parties: Identity) -> int:
-    """Items that wait in these inboxes."""
-    receivers = ", ".join("?" * len(parties))
-    query = f"SELECT count(*) AS number FROM inbox WHERE acknowledged_at IS NULL AND receiver IN ({receivers})"  # noqa: S608
-    with opened(stage.mesh.source("department")) as select:
-        return int(select(query, *map(str, parties))[0]["number"])
-
-
-# --- readers that do not read ---
-
-
-def slow_readers(count: int, seconds: float) -> Injection:
-    """So many open calls of every kind; none is read. Memory must stay bounded, and the load must not notice."""
-
-    async def inject(stage: Stage) -> None:
-        desks = _desks(stage)
-        async with _waiting(stage, desks, BACKLOG, long=True):
-            await _read_slowly(stage, [desk.organ for desk in desks], count, seconds)
-
-    return inject
-
-
-async def _read_slowly(stage: Stage, waited_for: Sequence[Identity], count: int, seconds: float) -> None:
-    """Among them are sessions of organs for which more waits than can be sent without their reading it."""
-    sizes = {name: memory_of(stage.mesh.pid(name)) for name in SUBSYSTEMS}
-    async with _undisturbed(stage, "slow readers"), AsyncExitStack() as stack:
-        stack.enter_context(nobody_dies(stage))
-        readers: list[tuple[grpc.aio.Channel, str]] = []
-        for subsystem, party, kind, number in _readers(stage, waited_for, count):
-            credentials = Credentials.load(stage.mesh.data / "pki", party)
-            channel = slow_channel(stage.mesh.addresses[subsystem], credentials)
-            readers += [(await stack.enter_async_context(channel), kind)] * number
-        calls = await begun(readers)
-        await asyncio.sleep(seconds)
-        open_ones = sum(not call.done() for call in calls)
-        grown = {name: (memory_of(stage.mesh.pid(name)) - size) / 2**20 for name, size in sizes.items()}
-        held_back = await asyncio.gather(*map(is_held_back, calls[: len(waited_for)]))
-        for call in calls:
-            call.cancel()
-    stage.figures |= {f"slow readers: {name} grew by MiB": round(size, 1) for name, size in grown.items()}
-    stage.figures |= {"slow readers": open_ones, "of them with items that were held back": sum(held_back)}
-    if open_ones < count:
-        raise NotInjected(f"{open_ones} of {count} calls stayed open: somebody read what was sent, or was refused")
-    if not all(held_back):
-        raise NotInjected(f"of {len(held_back)} inboxes in which much waits {sum(held_back)} were held back")
-    fat = [f"{name} grew by {size:.0f} MiB" for name, size in grown.items() if size > MOST_GROWTH / 2**20]
-    if fat:
-        raise NotInjected(f"{', '.join(fat)} for readers that do not read")
-
-
-def _desks(stage: Stage) -> Sequence[Desk]:
-    """Those of organs that have no other part, and whose items have texts."""
-    return [
-        Desk(item, path.stem.removeprefix(f"{name}-"), path.stem)
-        for name, (item, digits) in LEADS.items()
-        for path in sorted((stage.mesh.data / "pki" / "organ").glob(f"{name}-{'[0-9]' * digits}.pem"))
-        if path.stem not in stage.load.cast.organs and not path.stem.endswith(ELSEWHERE)
-    ]
-
-
-LEADS: Mapping[str, tuple[str, int]] = {
-    "market-reg": ("IT-027", 9),
-    "culture": ("IT-014", 6),
-    "ecology": ("IT-022", 6),
-    "econ-info": ("IT-017", 6),
-    "health": ("IT-013", 6),
-}
-"""Department -> an item that it leads, and the digits of the divisions where it does."""
-ELSEWHERE = (CITY, "500105", "500112")
-"""Where it does not: of these divisions the last two have been made one."""
-
-
-def _readers(stage: Stage, waited_for: Sequence[Identity], count: int) -> list[tuple[str, Identity, str, int]]:
-    """(subsystem, party, method, calls): full inboxes and those of who has no part, long lists, and bulk streams."""
-    cast: Any = stage.load.cast
-    busy = {*waited_for, *(kind.desk.organ for kind in KINDS.values())}
-    busy |= {Identity("center", name) for name in cast.centers} | {Identity("organ", name) for name in cast.organs}
-    full = [("department", party, OPEN, 1) for party in waited_for]
-    idle = [
-        (subsystem, party, OPEN, 1)
-        for subsystem, kind in (("governance", "center"), ("department", "organ"))
-        for path in sorted((stage.mesh.data / "pki" / kind).glob("*.pem"))
-        if (party := Identity(kind, path.stem)) not in busy
-    ]
-    inboxes = [*full, *idle][: count // 4]
-    organ, bulk = DESKS[0].organ, count // 10
-    rest = count - len(inboxes) - 2 * bulk
-    return [
-        *inboxes,
-        ("intake", TERMINAL, LIST_ITEMS, rest // 2),
-        ("department", organ, LIST_ITEMS, rest - rest // 2),
-        ("intake", TERMINAL, SUBMIT_MANY, bulk),
-        ("department", organ, EXECUTE_MANY, bulk),
-    ]
-
-
-async def is_held_back(call: Any) -> bool:
-    """Whether an inbox that nobody has read yet has more in its first items than could be sent without that."""
-    with suppress(*ENDED, TimeoutError):
-        async with asyncio.timeout(READ_SECONDS):
-            _, items = await call.read(), await call.read()
-            return isinstance(items, bytes) and len(items) > WINDOW
-    return False
-
-
-def slow_channel(address: str, credentials: Credentials) -> grpc.aio.Channel:
-    """One that takes next to nothing of an answer that is not read: what was sent waits where it came from."""
-    tls = grpc.ssl_channel_credentials(credentials.ca, credentials.key, credentials.certificate)
-    options = [
-        ("grpc.ssl_target_name_override", SERVER_NAME),
-        ("grpc.http2.lookahead_bytes", WINDOW_BYTES),
-        ("grpc.http2.bdp_probe", 0),  # else the library takes ever more
-    ]
-    return grpc.aio.secure_channel(address, tls, options=options)
-
-
-async def begun(readers: Sequence[tuple[grpc.aio.Channel, str]]) -> Sequence[Any]:
-    """A call for each; those that a crowded server turns away come again."""
-    calls = [await _begun(*reader) for reader in readers]
-    for _ in range(MOST_TURNED_AWAY):
-        await asyncio.sleep(AGAIN_SECONDS)
-        calls = [await _begun(*reader) if call.done() else call for call, reader in zip(calls, readers, strict=True)]
-    return calls
-
-
-async def _begun(channel: grpc.aio.Channel, kind: str) -> Any:
-    """A call that has asked for something; where that fails it is not open."""
-    call = unread(channel, kind)
-    with suppress(*ENDED):
-        await _write(call, kind)
-    await asyncio.sleep(EACH_SECONDS)  # what they ask for is not the trouble, but what is not read
-    return call
-
-
-def unread(channel: grpc.aio.Channel, kind: str) -> Any:
-    """A call whose answers nobody asks for."""
-    if kind == LIST_ITEMS:
-        listing: Any = channel.unary_stream(kind)
-        return listing(ListServiceItemsRequest(page_size=500).SerializeToString())
-    method: Any = channel.stream_stream(kind)
-    return method()
-
-
-async def _write(call: Any, kind: str) -> None:
-    """The opening of an inbox, or requests that are refused at length: their answers wait."""
-    if kind == OPEN:
-        body = inbox.OpenInboxRequest(open=inbox.OpenInboxRequest.Open(credit=CREDIT)).SerializeToString()
-        await call.write(body)
-    elif kind in INVALID:
-        for _ in range(CASES):
-            await call.write(INVALID[kind])
-
-
-_APPLICATION = intake.SubmitApplicationRequest(form=[FormValue(name="\0")] * 20)
-_COMMAND = department.ExecuteCommandsRequest.Command(
-    decide_application=department.DecideApplicationRequest(basis=["\0"] * 20)
-)
-INVALID = {
-    SUBMIT_MANY: intake.SubmitApplicationsRequest(applications=[_APPLICATION] * TOGETHER).SerializeToString(),
-    EXECUTE_MANY: department.ExecuteCommandsRequest(commands=[_COMMAND] * TOGETHER).SerializeToString(),
-}
-"""Nothing can be accepted of it; each item is answered with a list of what is wrong."""
-
-
-# --- callers that vanish ---
-
-
-def vanishing(streams: int, requests: int) -> Injection:
-    """Bulk streams whose callers are gone in the middle; what they have sent is asked for again, by its ids."""
-
-    async def inject(stage: Stage) -> None:
-        chance, load, had = Random(stage.chance.random()), stage.load, 0
-        for _ in range(streams):
-            cases = [Case(next(load.extra), chance.choice(DESKS), load.cast) for _ in range(requests)]
-            asked = [marked(completed(case.application())) for case in cases]
-            for case, request in zip(cases, asked, strict=True):
-                case.request = request
-                await load.cast.caller.note(TERMINAL, request)
-            before = await asyncio.to_thread(_last_position, stage.mesh.source("intake"))
-            await _vanish(stage, asked, chance)
-            had += await asyncio.to_thread(effects, stage.mesh.source("intake"), before, asked)
-            for case in cases:
-                load.begin(case, chance.choice((granted, denied, refused)))
-        stage.figures |= {"requests of callers that vanished": streams * requests, "of them done before": had}
-        if wrong := not_amid(had, streams * requests):
-            raise NotInjected(wrong)
-
-    return inject
-
-
-def not_amid(had: int, asked: int) -> str:
-    """What is wrong where nobody vanished in the middle; empty where some did."""
-    return "" if 0 < had < asked else f"of {asked} requests {had} were done when their callers vanished"
-
-
-def _last_position(database: Path | str) -> int:
-    with opened(database) as select:
-        return int(select("SELECT position FROM journal_head")[0]["position"])
-
-
-def effects(database: Path | str, position: int, asked: Sequence[intake.SubmitApplicationRequest]) -> int:
-    """How many of these requests have had their effect, behind a position of this journal."""
-    with opened(database) as select:
-        rows = select("SELECT body FROM journal WHERE position > ?", position)
-    done = {mark for row in rows for mark in marks_in(bytes(row["body"]))}
-    return len(done & {mark_of(each.request_id) for each in asked})
-
-
-async def _vanish(stage: Stage, asked: Sequence[intake.SubmitApplicationRequest], chance: Random) -> None:
-    """Send them all; the connection is reset a moment later."""
-    target = {"intake": stage.mesh.addresses["intake"]}
-    async with proxies(target, chance) as found:
-        credentials = Credentials.load(stage.mesh.data / "pki", TERMINAL)
-        async with open_channel(found["intake"].address, credentials) as channel:
-            method: Any = channel.stream_stream(SUBMIT_MANY, intake.SubmitApplicationsRequest.SerializeToString)
-            call = method()
-            for request in asked:
-                await call.write(intake.SubmitApplicationsRequest(applications=[request]))
-            await asyncio.sleep(chance.uniform(0, chance.choice(VANISHING_SECONDS)))
-            found["intake"].reset()
-            call.cancel()
-
-
-# --- whether the others notice ---
-
-
-@asynccontextmanager
-async def _undisturbed(stage: Stage, what: str) -> AsyncIterator[None]:
-    """Compares the load's latency in the block with that before."""
-    before = await _median(stage, asyncio.sleep(BASELINE_SECONDS))
-    latencies = stage.load.cast.caller.latencies
-    latencies.clear()
-    yield
-    meanwhile = statistics.median(latencies) if latencies else float("inf")
-    stage.figures[f"{what}: ms to an answer before"] = round(1000 * before, 1)
-    stage.figures[f"{what}: ms to an answer meanwhile"] = round(1000 * meanwhile, 1)
-    if meanwhile > max(SLOWER * before, LEAST):
-        raise NotInjected(f"the load was disturbed: {meanwhile:.2f} s to an answer, {before:.2f} s before")
-
-
-async def _median(stage: Stage, waiting: Awaitable[None]) -> float:
-    latencies = stage.load.cast.caller.latencies
-    latencies.clear()
-    await waiting
-    return statistics.median(latencies) if latencies else 0.0

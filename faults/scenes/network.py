@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from random import Random
 
+from faults.injections.callers import vanishing
 from faults.injections.duplicates import (
     acknowledgements_forgotten,
     cursors_moved_back,
@@ -11,7 +12,8 @@ from faults.injections.duplicates import (
     requests_copied,
 )
 from faults.injections.network import bad_link, bad_network
-from faults.injections.receivers import KINDS, hostile, slow_readers, vanishing
+from faults.injections.readers import slow_readers
+from faults.injections.receivers import KINDS, hostile
 from faults.injections.stage import Fault, Scene
 from faults.mesh import SUBSYSTEMS, proxied
 from faults.proxy import Network

@@ -9,18 +9,10 @@ import grpc
 import pytest
 
 from clients.channel import open_channel
-from faults.injections.receivers import (
-    CASES,
-    KINDS,
-    PAUSE_SECONDS,
-    TWO_AT_ONCE,
-    is_held_back,
-    sessions,
-    slow_channel,
-    unread,
-)
+from faults.injections.readers import _write as write
+from faults.injections.readers import is_held_back, slow_channel, unread
+from faults.injections.receivers import CASES, KINDS, PAUSE_SECONDS, TWO_AT_ONCE, sessions
 from faults.injections.receivers import OPEN as OPEN_INBOX
-from faults.injections.receivers import _write as write
 from servers.kernel import tables
 from servers.kernel.inbox_service import InboxServicer
 from servers.kernel.kernel import Kernel

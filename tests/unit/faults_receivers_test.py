@@ -14,27 +14,27 @@ from google.protobuf.message import Message
 from clients.base import completed
 from clients.errors import RongheError
 from faults.checker.marks import mark_of
-from faults.injections import receivers
-from faults.injections.receivers import (
+from faults.injections import readers
+from faults.injections.backlog import at_length
+from faults.injections.callers import SUBMIT_MANY, effects, not_amid
+from faults.injections.readers import (
     BACKLOG,
-    CASES,
     EXECUTE_MANY,
     INVALID,
-    KINDS,
     LEADS,
     LIST_ITEMS,
-    PAUSE_SECONDS,
-    SUBMIT_MANY,
+    MESSAGES,
     WINDOW,
-    Session,
-    at_length,
     begun,
-    comes_and_goes,
-    effects,
-    not_amid,
-    sessions,
     slow_channel,
     unread,
+)
+from faults.injections.receivers import (
+    KINDS,
+    PAUSE_SECONDS,
+    Session,
+    comes_and_goes,
+    sessions,
     was_given,
     was_given_again,
     was_let_in_often,
@@ -102,10 +102,10 @@ async def test_a_stream_that_is_not_read_is_sent_no_more(tmp_path: Path) -> None
     server = Server()
     async with slow_reader(server, tmp_path) as channel:
         call = unread(channel, SUBMIT_MANY)
-        for _ in range(CASES):
+        for _ in range(MESSAGES):
             await call.write(b"")
         await asyncio.sleep(0.5)
-        assert server.sent < CASES
+        assert server.sent < MESSAGES
         assert not call.done()
         call.cancel()
 
@@ -119,7 +119,7 @@ async def test_a_list_that_is_not_read_does_not_come_to_its_end(tmp_path: Path) 
 
 
 async def test_a_slow_reader_that_is_turned_away_comes_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(receivers, "AGAIN_SECONDS", 0.2)
+    monkeypatch.setattr(readers, "AGAIN_SECONDS", 0.2)
     async with slow_reader(Server(turns_away=3), tmp_path) as channel:
         calls = await begun([(channel, LIST_ITEMS)] * 4)
         assert not any(call.done() for call in calls)
@@ -135,7 +135,7 @@ async def test_a_slow_reader_that_is_turned_away_comes_again(tmp_path: Path, mon
     ],
 )
 def test_what_is_refused_at_length_is_more_than_a_server_can_send_unread(items: list[Message]) -> None:
-    assert CASES * sum(map(refusal, items)) > 2 * WINDOWS
+    assert MESSAGES * sum(map(refusal, items)) > 2 * WINDOWS
 
 
 def refusal(item: Message) -> int:
