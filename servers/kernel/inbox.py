@@ -65,20 +65,20 @@ def _fill(event: event_pb2.Event, record: Record) -> None:
 
 def waiting(
     connection: Connection, receiver: str, after: int, limit: int, *only: ColumnElement[bool]
-) -> Sequence[Item]:
+) -> Iterator[Item]:
     """Unacknowledged items after a sequence, in order; only those for which the conditions hold."""
     statement = _items(receiver, limit).where(tables.inbox.c.sequence > after, _WAITS, *only)
     if not only:  # those of a case have a better index
         statement = among_waiting(statement)
-    return [_item(row) for row in connection.execute(statement)]
+    return map(_item, connection.execute(statement))
 
 
 def replayed(
     connection: Connection, receiver: str, after: int, limit: int, *only: ColumnElement[bool]
-) -> Sequence[Item]:
+) -> Iterator[Item]:
     """All items after a sequence, acknowledged or not, in order; only those for which the conditions hold."""
     statement = _items(receiver, limit).where(tables.inbox.c.sequence > after, *only)
-    return [_item(row) for row in connection.execute(statement)]
+    return map(_item, connection.execute(statement))
 
 
 def of_case(case_id: str, last: int) -> Sequence[ColumnElement[bool]]:

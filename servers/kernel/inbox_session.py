@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from google.protobuf.duration_pb2 import Duration
+from sqlalchemy import ColumnElement
 
 from bridge.crash import crash_point
 from bridge.pacing import Pacer
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 
 # Read ahead of the credit, so that a busy case does not hold up the others.
 READ_AHEAD = 256
+# Of all that is kept here, on its way or waiting behind it, and little more: who never acknowledges has no more of it.
+MOST_BYTES = 8 << 20
+# PostgreSQL's client takes all rows of a query before it gives one.
+READ_AT_ONCE = 256
 # At most so many cases that a receiver put off are kept track of; no more is read until some are done.
 MAX_PUT_OFF = 50_000
 MESSAGE_ITEMS = 200
@@ -52,7 +57,8 @@ class InboxSession:
         self._cursor = max(opening.from_sequence - 1, 0)
         self._read = inbox.replayed if opening.from_sequence else inbox.waiting
         self._cases: dict[str, deque[Item]] = defaultdict(deque)
-        self._loaded = 0
+        self._loaded = self._bytes = 0
+        """What `_cases` have."""
         self._ready: deque[Item] = deque()
         self._sent: dict[int, Item] = {}
         self._unread: dict[str, _Unread] = {}
@@ -131,39 +137,47 @@ class InboxSession:
         return self._credit + READ_AHEAD - self._loaded
 
     async def _fill(self) -> None:
-        while self._due and len(self._ready) < self._credit:
+        while self._due and len(self._ready) < self._credit and self._bytes < MOST_BYTES:
             await self._read_case(self._due.popleft())
         while self._may_read():
-            await self._read_on(self._room)
+            await self._read_on()
             if self._ready:
                 return
 
     def _may_read(self) -> bool:
-        return (
-            self._more and self._room > 0 and len(self._put_off) < MAX_PUT_OFF and len(self._ready) < self._credit
-        )  # fmt: skip
+        has_room = self._room > 0 and self._bytes < MOST_BYTES
+        return self._more and has_room and len(self._put_off) < MAX_PUT_OFF and len(self._ready) < self._credit
 
-    async def _read_on(self, room: int) -> None:
+    async def _read_on(self) -> None:
         after, self._more, self._reading = self._cursor, False, True
-        items = await self._kernel.read(lambda connection: self._read(connection, self._receiver, after, room))
-        self._more, self._reading = self._more or len(items) == room, False
+        items, there_is_more = await self._load(after)
+        self._more, self._reading = self._more or there_is_more, False
         self._receive(items)
+
+    async def _load(self, after: int, *only: ColumnElement[bool]) -> tuple[Sequence[Item], bool]:
+        """What there is room for of the items after a sequence, at least one; whether there may be more of them."""
+        limit, room = min(max(self._room, 1), READ_AT_ONCE), MOST_BYTES - self._bytes
+        items = await self._kernel.read(
+            lambda connection: list(
+                fitting(self._read(connection, self._receiver, after, limit, *only), Item.size, room)
+            )
+        )
+        return items, len(items) == limit or sum(map(Item.size, items)) >= room
 
     async def _read_case(self, case_id: str) -> None:
         """Read what was passed over of a case; its first item may go out."""
-        unread, limit = self._unread[case_id], max(self._room, 1)
+        unread = self._unread[case_id]
         after, last = unread.first - 1, unread.last
-        only = inbox.of_case(case_id, last)
-        items = await self._kernel.read(lambda connection: self._read(connection, self._receiver, after, limit, *only))
-        if len(items) == limit:
+        items, there_is_more = await self._load(after, *inbox.of_case(case_id, last))
+        if there_is_more:
             unread.first = items[-1].sequence + 1
         elif unread.last > last:  # more came meanwhile
             unread.first = last + 1
         else:
             del self._unread[case_id]
         if items:
-            self._cases[case_id].extend(items)
-            self._loaded += len(items)
+            for item in items:
+                self._keep(item)
             self._ready.append(items[0])
         elif case_id in self._unread:
             self._due.append(case_id)
@@ -175,16 +189,23 @@ class InboxSession:
             if unread is not None:
                 unread.last = item.sequence
                 continue
-            waiting = self._cases[item.record.case_id]
-            waiting.append(item)
-            self._loaded += 1
-            if len(waiting) == 1:
+            self._keep(item)
+            if len(self._cases[item.record.case_id]) == 1:
                 self._release(item)
+
+    def _keep(self, item: Item) -> None:
+        self._cases[item.record.case_id].append(item)
+        self._loaded += 1
+        self._bytes += item.size()
+
+    def _forget(self, item: Item) -> None:
+        self._loaded -= 1
+        self._bytes -= item.size()
 
     def _grow(self, items: Sequence[Item]) -> None:
         """What comes right behind everything that was read need not be read. No items: there may be some."""
         read_all = not self._more and not self._reading and bool(items) and items[0].sequence == self._cursor + 1
-        if read_all and self._loaded + len(items) <= self._credit + READ_AHEAD:
+        if read_all and self._loaded + len(items) <= self._credit + READ_AHEAD and self._bytes < MOST_BYTES:
             self._receive(items)
         else:
             self._more = True
@@ -202,7 +223,8 @@ class InboxSession:
         """Keep of its case only where it goes on."""
         case_id = item.record.case_id
         waiting = self._cases.pop(case_id)
-        self._loaded -= len(waiting)
+        for each in waiting:
+            self._forget(each)
         self._unread.setdefault(case_id, _Unread(0, waiting[-1].sequence)).first = item.sequence
         self._put_off[case_id] = asyncio.get_running_loop().call_later(delay, self._resume, case_id)
 
@@ -261,8 +283,7 @@ class InboxSession:
             return
         case_id = item.record.case_id
         waiting = self._cases[case_id]
-        waiting.popleft()
-        self._loaded -= 1
+        self._forget(waiting.popleft())
         if waiting:
             self._release(waiting[0])
             return

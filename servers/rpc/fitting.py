@@ -11,13 +11,13 @@ T = TypeVar("T")
 MESSAGE_BYTES = 1 << 20
 
 
-def fitting(rows: Iterable[T], size_of: Callable[[T], int]) -> Iterable[T]:
-    """The first of the rows: at least one, and little more than a message's bytes."""
+def fitting(rows: Iterable[T], size_of: Callable[[T], int], most: int = MESSAGE_BYTES) -> Iterable[T]:
+    """The first of the rows: at least one, and little more than so many bytes, a message's if nothing else is said."""
     size = 0
     for row in rows:
         yield row
         size += size_of(row)
-        if size >= MESSAGE_BYTES:
+        if size >= most:
             return
 
 

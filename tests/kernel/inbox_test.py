@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,10 @@ from ronghe.error.v1.reason_pb2 import Reason
 from ronghe.inbox.v1 import inbox_service_pb2 as pb
 from ronghe.inbox.v1.inbox_service_pb2_grpc import InboxServiceStub
 from ronghe.operations.v1.operations_service_pb2 import DrainInboxRequest
-from servers.kernel import inbox
+from servers.kernel import inbox, inbox_session
 from servers.kernel.inbox import Acknowledgement
 from servers.kernel.inbox_service import InboxServicer
+from servers.kernel.inbox_session import InboxSession
 from servers.kernel.kernel import Kernel, running
 from servers.kernel.stream import Refused
 from servers.rpc.call import Call
@@ -192,8 +193,10 @@ async def test_what_was_acknowledged_is_not_walked_by_who_looks_for_more(tmp_pat
         await execute(kernel, step(new_case()))
         for engine in (kernel.database.reader, kernel.database.writer):
             event.listen(engine, "before_cursor_execute", note)
-        await kernel.read(lambda connection: inbox.waiting(connection, str(ALL), 0, 10))
-        await kernel.read(lambda connection: inbox.waiting(connection, str(ALL), 0, 10, *inbox.of_case("a case", 9)))
+        await kernel.read(lambda connection: list(inbox.waiting(connection, str(ALL), 0, 10)))
+        await kernel.read(
+            lambda connection: list(inbox.waiting(connection, str(ALL), 0, 10, *inbox.of_case("a case", 9)))
+        )
         await kernel.read(lambda connection: inbox.first_of_each_case(connection, str(ALL), 0, 10))
         async with operators(kernel, tmp_path / "operators") as desk, desk.open() as operator:
             await operator.drain_inbox(told(DrainInboxRequest, receiver=str(ALL)))
@@ -256,6 +259,31 @@ async def test_a_message_of_the_stream_is_bounded_by_bytes(kernel: Kernel, door:
             taken += len(batch)
             if taken == 12:
                 break
+
+
+async def test_what_a_receiver_does_not_acknowledge_is_bounded_by_bytes(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its credit alone would let it have all of them."""
+    monkeypatch.setattr(inbox_session, "MOST_BYTES", 1_000_000)
+    for _ in range(12):
+        await execute(kernel, large(new_case()))
+    with closing(InboxSession(kernel, str(ALL), pb.OpenInboxRequest.Open(credit=100))) as session:
+        await session.open()
+        messages = session.messages()
+        await anext(messages)
+        got = list((await anext(messages)).items)
+        assert len(got) == 5
+        further = asyncio.create_task(anext(messages))
+        done, _ = await asyncio.wait([further], timeout=2)
+        assert not done
+        while len(got) < 12:
+            await session.acknowledge(pb.OpenInboxRequest.Acknowledge(sequences=[got[-1].sequence]))
+            async with asyncio.timeout(60):
+                got += (await further).items
+            further = asyncio.create_task(anext(messages))
+        further.cancel()
+    assert [item.sequence for item in got] == list(range(1, 13))
 
 
 async def test_a_fetched_message_is_bounded_by_bytes_and_the_rest_is_fetched_next(kernel: Kernel, door: Any) -> None:
@@ -389,7 +417,7 @@ async def test_an_inbox_is_drained_in_parts_until_nothing_is_left(
         ]
         await execute(kernel, step(new_case()))
         assert [await operator.drain_inbox(request) for request in requests] == answers
-        assert await kernel.read(lambda c: len(inbox.waiting(c, str(ALL), 0, 10))) == 1
+        assert await kernel.read(lambda c: len(list(inbox.waiting(c, str(ALL), 0, 10)))) == 1
 
 
 async def test_where_nothing_is_drained_a_session_goes_on(kernel: Kernel, door: Any, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from tests.kernel.drive import execute, new_case, one_batch, step
 
 
 async def waiting_for_all(kernel: Kernel) -> list[int]:
-    items = await kernel.read(lambda connection: inbox.waiting(connection, "organ/all", 0, 100))
+    items = await kernel.read(lambda connection: list(inbox.waiting(connection, "organ/all", 0, 100)))
     return [item.sequence for item in items]
 
 

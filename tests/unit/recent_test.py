@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 from bridge.record import Record
-from servers.kernel.recent import MOST, Recent
+from servers.kernel.recent import MOST, MOST_BYTES, Recent
 
 
 def rows(first: int, last: int) -> list[Record]:
@@ -52,6 +52,13 @@ def test_only_the_newest_are_kept() -> None:
     recent.add(rows(1, MOST + 10))
     assert positions(recent, 9) == []
     assert positions(recent, 10, limit=1) == [11]
+
+
+def test_large_ones_leave_sooner() -> None:
+    recent = Recent()
+    recent.add([row._replace(body=bytes(MOST_BYTES // 4)) for row in rows(1, 6)])
+    assert positions(recent, 1) == []
+    assert positions(recent, 2) == [3, 4, 5, 6]
 
 
 def test_who_is_up_to_date_gets_nothing() -> None:
