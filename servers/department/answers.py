@@ -112,6 +112,8 @@ def _check_required(case: case_pb2.Case, catalog: Catalog) -> None:
 
 def _required(case: case_pb2.Case, catalog: Catalog) -> list[Collaborator]:
     """The rules by which the law wants an answer on the form as it stands, but for those left out and never asked."""
+    if not any(map(is_required, case.application.item.collaborators)):
+        return []
     judgement = case.judgement
     # A reason to leave a rule out that did not fire then says nothing about the form as it was corrected since.
     left_out = {one.rule for one in judgement.left_out} & {*judgement.proposed_by_rules}

@@ -22,13 +22,16 @@ LONGEST = 315_576_000_000
 BILLION = 1_000_000_000
 
 
+Problem = Callable[[Any], str] | None
+"""What is wrong with a value, empty for nothing; None for a message that is looked into."""
+
+
 class _Field(NamedTuple):
     """A field that may hold one of them."""
 
     name: str
     is_repeated: bool
-    problem: Callable[[Any], str] | None
-    """What is wrong with a value; None for a message that is looked into."""
+    problem: Problem
 
 
 def malformed(message: Message) -> Sequence[FieldViolation]:
@@ -38,16 +41,21 @@ def malformed(message: Message) -> Sequence[FieldViolation]:
     return found
 
 
-def _look(message: Any, path: str, found: list[FieldViolation]) -> None:
-    for name, is_repeated, problem in _fields(message.DESCRIPTOR):
-        if is_repeated:
-            for index, each in enumerate(getattr(message, name)):
-                _look_at(each, problem, f"{path}{name}[{index}]", found)
-        elif problem is _of_text or message.HasField(name):
-            _look_at(getattr(message, name), problem, path + name, found)
+def _look(message: Message, path: str, found: list[FieldViolation]) -> None:
+    """Only what is set is looked at: to ask each field whether it is takes several times as long."""
+    fields = _fields(message.DESCRIPTOR)
+    for descriptor, value in message.ListFields():
+        field = fields.get(descriptor.number)
+        if field is None:
+            continue
+        if field.is_repeated:
+            for index, each in enumerate(value):
+                _look_at(each, field.problem, f"{path}{field.name}[{index}]", found)
+        else:
+            _look_at(value, field.problem, path + field.name, found)
 
 
-def _look_at(value: Any, problem: Callable[[Any], str] | None, path: str, found: list[FieldViolation]) -> None:
+def _look_at(value: Any, problem: Problem, path: str, found: list[FieldViolation]) -> None:
     if problem is None:
         _look(value, f"{path}.", found)
         return
@@ -57,15 +65,16 @@ def _look_at(value: Any, problem: Callable[[Any], str] | None, path: str, found:
 
 
 @cache
-def _fields(descriptor: Descriptor) -> Sequence[_Field]:
-    return [
-        _Field(field.name, field.is_repeated, _problem_of(field))
+def _fields(descriptor: Descriptor) -> Mapping[int, _Field]:
+    """By number."""
+    return {
+        field.number: _Field(field.name, field.is_repeated, _problem_of(field))
         for field in descriptor.fields
         if field.type in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_MESSAGE)
-    ]
+    }
 
 
-def _problem_of(field: FieldDescriptor) -> Callable[[Any], str] | None:
+def _problem_of(field: FieldDescriptor) -> Problem:
     if field.type == FieldDescriptor.TYPE_STRING:
         return _of_text
     assert field.message_type is not None  # noqa: S101 - it is a message
