@@ -1,6 +1,6 @@
 """Spans that died with their process, made again from a case's timeline: it has the events' ids and causes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from clients.telemetry import SEND, SpanContext, event_span_id, hop_span_id
 from clients.telemetry.spans import Span
@@ -17,11 +17,13 @@ def filled(spans: Sequence[Span], entries: Sequence[TimelineEntry], trace_id: in
     They have no length: they stand where the subsystem of the timeline recorded the event.
     """
     known = {span.context.span_id for span in spans}
-    made = [span for entry in entries for span in _of(entry, spans, trace_id) if span.context.span_id not in known]
+    below = {span.parent: span for span in reversed(spans)}
+    made = [span for entry in entries for span in _of(entry, below, trace_id) if span.context.span_id not in known]
     return in_order([*spans, *made])
 
 
-def _of(entry: TimelineEntry, spans: Sequence[Span], trace_id: int) -> Iterator[Span]:
+def _of(entry: TimelineEntry, below: Mapping[int | None, Span], trace_id: int) -> Iterator[Span]:
+    """`below`: the first span under a parent."""
     event, *_ = ids = [event_span_id(each) for each in (entry.event_id, *entry.causes)]
     at = entry.recorded_at.ToNanoseconds()
     attributes: dict[str, str | int | bool] = {
@@ -43,7 +45,7 @@ def _of(entry: TimelineEntry, spans: Sequence[Span], trace_id: int) -> Iterator[
         service=entry.origin,
     )
     send = hop_span_id(entry.event_id, SEND)
-    processed = next((span for span in spans if span.parent == send), None)
+    processed = below.get(send)
     if processed is not None:
         name = processed.name.replace("process", SEND, 1)
         yield Span(name, SpanContext(trace_id, send), event, "producer", at, at, {FILLED: True}, (), None, entry.origin)

@@ -12,20 +12,26 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from google.protobuf import json_format
 from google.protobuf.duration_pb2 import Duration
 
 from clients.demo.plan import Desk
+from clients.identity import Identity
 from ronghe.case.v1 import case_pb2
+from ronghe.document.v1.document_service_pb2 import GetDocumentRequest
+from ronghe.event.v1.event_pb2 import CorrectionRequested, Event
 from ronghe.inbox.v1 import inbox_service_pb2 as inbox
 from ronghe.intake.v1 import intake_service_pb2 as intake
+from ronghe.party.v1.party_pb2 import Actor
 from servers.rpc.errors import TABLE, reason_name
-from tests.e2e.drive import Counter, Mesh, case_at, counter
+from tests.e2e.drive import INTAKE, Counter, Mesh, case_at, counter, short_name, until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 EXAMPLES, STAMPS = ROOT / "examples", ROOT / ".cache" / "examples"
+GUIDE = ROOT / "docs" / "integrators.md"
 MADE = {"gen", "target", "node_modules", "dist", "organ"}
 BUF = Path(sys.executable).parent / "buf"
 # A server that is killed again and again is back after half a minute, and a library looks for it rarely by then.
@@ -130,11 +136,52 @@ async def test_the_application_of_the_guide_is_taken_once(mesh: Mesh) -> None:
 
 
 def test_the_guide_lists_every_reason_with_its_code_and_no_other() -> None:
-    guide = (ROOT / "docs" / "integrators.md").read_text()
-
-    rows = re.findall(r"^\| `([A-Z_]+)` \| ([A-Z_]+) \| \S.* \|$", guide, re.MULTILINE)
+    rows = re.findall(r"^\| `([A-Z_]+)` \| ([A-Z_]+) \| \S.* \|$", GUIDE.read_text(), re.MULTILINE)
 
     assert sorted(rows) == sorted((reason_name(reason), row.code.name) for reason, row in TABLE.items() if reason)
+
+
+async def test_the_intake_system_of_the_guide_listens_answers_a_notice_and_withdraws(mesh: Mesh, here: Counter) -> None:
+    (source,) = re.findall(r"^```python\n(.*?)^```", GUIDE.read_text(), re.DOTALL | re.MULTILINE)
+    kept: list[Event] = []
+    shown: list[str] = []
+    code: dict[str, Any] = {
+        "Actor": Actor,
+        "CorrectionRequested": CorrectionRequested,
+        "Event": Event,
+        "GetDocumentRequest": GetDocumentRequest,
+        "Identity": Identity,
+        "IntakeClient": lambda address, pki, identity: mesh.intake(identity),
+        "LineAnswer": case_pb2.LineAnswer,
+        "Path": Path,
+        "RequestWithdrawalRequest": intake.RequestWithdrawalRequest,
+        "SupplementApplicationRequest": intake.SupplementApplicationRequest,
+        "ask": lambda line: f"已补：{line.required}",
+        "keep": kept.append,
+        "show": shown.append,
+    }
+    exec(source, code)  # noqa: S102 - the guide's own
+    case_id, actor = (await here.submit()).case_id, here.application().actor
+
+    async def told(name: str) -> Event:
+        await until(lambda: any(event.case_id == case_id and short_name(event) == name for event in kept), name)
+        return next(event for event in kept if event.case_id == case_id and short_name(event) == name)
+
+    listening = asyncio.create_task(code["listen"]())
+    try:
+        await here.delivered(case_id)
+        await here.correct(case_id)
+        async with mesh.intake(INTAKE) as system:
+            await code["supplement"](system, await told("CorrectionRequested"), actor)
+            await told("SupplementReceived")
+            await code["withdraw"](system, case_id, actor, "不再办理")
+            await told("Withdrawn")
+    finally:
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+
+    assert ["补正" in text for text in shown] == [True]
+    assert (await case_at(mesh, "intake", case_id)).outcome == case_pb2.OUTCOME_WITHDRAWN
 
 
 # --- a program at work ---
