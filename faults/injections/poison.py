@@ -25,7 +25,7 @@ from ronghe.case.v1.case_pb2 import Application
 from ronghe.event.v1 import event_pb2 as event
 from ronghe.operations.v1 import operations_service_pb2 as pb
 
-FLUSH_SECONDS = 20.0
+FLUSH_SECONDS = 60.0
 OVERSIZE = 600_000
 CONSUMERS = ("governance", "department")
 SHARE = 50
@@ -324,8 +324,9 @@ def _pour(settings: Mapping[str, Any], messages: Sequence[Poison]) -> Sequence[t
     for each in messages:
         headers: list[Any] = [(name, text.encode()) for name, text in each.headers.items()]
         producer.produce(TOPIC, value=each.value, key=each.key or None, headers=headers, on_delivery=delivered)
-    if producer.flush(FLUSH_SECONDS) or errors:
-        raise RuntimeError(f"the broker did not take the poison: {errors}")
+    left = producer.flush(FLUSH_SECONDS)
+    if left or errors:
+        raise RuntimeError(f"the broker did not take the poison: {errors or f'{left} messages wait'}")
     return places
 
 

@@ -1,5 +1,6 @@
 """One case, and the acts of its lead and its applicant."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from math import inf
@@ -28,6 +29,8 @@ Resp = TypeVar("Resp", bound=Message)
 OFFICER = Officer(name="主办经办人")
 BASIS = "行政许可法 第三十二条"
 REMEDIES = "可在六十日内申请行政复议，或者在六个月内提起行政诉讼"
+LOOK_SECONDS = 5.0
+DECIDED = (case_pb2.STATE_DECIDED, case_pb2.STATE_CLOSED)
 ENDS = ("Closed", "AcceptanceRefused", "Withdrawn")
 EXPLANATION = "已采取补救措施"
 OVERTAKEN = ("COLLABORATION_NOT_CITED", "CORRECTION_OPEN")
@@ -76,6 +79,21 @@ class Case:
         except Refused:
             return False
         return True
+
+    async def withdrawal_is_answered(self) -> None:
+        """Return when the lead was told what became of the request.
+
+        Or when intake has lost it with its database, and knows a decision since: it cannot be made again then.
+        """
+        told = asyncio.create_task(self.lead_is_told("Withdrawn", "WithdrawalDeclined"))
+        try:
+            while not (await asyncio.wait([told], timeout=LOOK_SECONDS))[0]:
+                request = intake.GetApplicationRequest(case_id=self.case_id)
+                case = (await self.cast.caller.repeated(self.cast.terminal.get_application, request)).case
+                if case.state in DECIDED and not case.withdrawal:
+                    return
+        finally:
+            told.cancel()
 
     async def ended(self) -> None:
         """Return when the intake system was told of the end."""

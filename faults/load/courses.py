@@ -58,7 +58,7 @@ async def crossed(case: Case) -> None:
     await case.accept()
     is_requested, _ = await asyncio.gather(case.withdraw_if_open(), case.deny_if_open())
     if is_requested:
-        await case.lead_is_told("Withdrawn", "WithdrawalDeclined")
+        await case.withdrawal_is_answered()
     await case.close_if_decided()
 
 
