@@ -28,7 +28,7 @@ up: setup  ## the mesh, until Ctrl-C
 	@$(BIN)/ronghe up
 
 test: setup  ## all tests, real broker included
-	@$(BIN)/pytest -n 3 --dist loadfile
+	@$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 lint: setup  ## ruff, mypy, buf
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/buf lint && $(BIN)/buf format --diff --exit-code proto

@@ -141,12 +141,14 @@ async def main(data):
 
 asyncio.run(main(Path(sys.argv[1])))
 """
-# Not by `signal.pause`: what comes just before it would be waited for in vain.
+# Not by `signal.pause`: what comes just before it would be waited for in vain. A shell has its background jobs ignore
+# SIGINT, and all they start.
 DEMO = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from clients.demo.stage import started
 
+signal.signal(signal.SIGINT, signal.default_int_handler)
 data, mesh = Path(sys.argv[1]), sys.argv[2]
 with started([sys.executable, "-c", mesh, str(data)], data / "run" / "endpoints.json"):
     print("ready", flush=True)
