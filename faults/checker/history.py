@@ -188,6 +188,8 @@ class Request:
     """The reason of a refusal for good."""
     again: bool = False
     """It was acknowledged, and once more when it was sent again after a database had been lost."""
+    spoiled: bool = False
+    """It is wrong in one place, on purpose: whatever reason it is refused for may be right."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """Reads what the load wrote down: requests before they were sent, answers and deliveries before they counted.
 
-One JSON object a line. `kind` says what it is: "sent" (caller, command, request_id, body), "answered" (answer_type,
-answer, again), "refused" (reason), "given" (subsystem, receiver, epoch, sequence, event) and "shown" (party, case_id,
-answer_type, answer); bytes are in base64.
+One JSON object a line. `kind` says what it is: "sent" (caller, command, request_id, body, spoiled), "answered"
+(answer_type, answer, again), "refused" (reason), "given" (subsystem, receiver, epoch, sequence, event) and "shown"
+(party, case_id, answer_type, answer); bytes are in base64.
 """
 
 import base64
@@ -51,6 +51,7 @@ def requests(paths: Iterable[Path]) -> Sequence[Request]:
             answers=answers[key],
             refusal=refusals.get(key, ""),
             again=key in again,
+            spoiled=line.get("spoiled", False),
         )
         for key, line in sent.items()
     ]

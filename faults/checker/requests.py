@@ -33,7 +33,8 @@ def _count(request: Request, found: list[Event]) -> Iterator[Problem]:
     if found and request.refusal:
         what = f"{_named(request)} was refused ({request.refusal}) and has an effect"
         yield Problem(Kind.INVENTED, "requests", what, case_id)
-    if request.refusal and request.refusal not in OVERTAKEN.get(request.command, frozenset()) | EXCUSED:
+    explained = request.spoiled or request.refusal in OVERTAKEN.get(request.command, frozenset()) | EXCUSED
+    if request.refusal and not explained:
         what = f"{_named(request)} was refused ({request.refusal}), which nothing that anybody did explains"
         yield Problem(Kind.LOST, "requests", what)
 

@@ -196,10 +196,13 @@ class Caller:
         return request
 
     async def note(self, party: Identity, request: Message, body: bytes | None = None) -> Mapping[str, str]:
-        """Write down that it is going to be sent, or this body in its place; gives what its answers are noted under."""
+        """Write down that it is going to be sent, or this body in its place, which is spoiled.
+
+        Gives what its answers are noted under.
+        """
         key = {"caller": str(party), "request_id": request.request_id}  # type: ignore[attr-defined]
-        name, body = type(request).__name__, request.SerializeToString() if body is None else body
-        await self.log.write({"kind": "sent", **key, "command": name, "body": _text(body)})
+        said = {"command": type(request).__name__, "body": _text(request.SerializeToString() if body is None else body)}
+        await self.log.write({"kind": "sent", **key, **said, "spoiled": body is not None})
         return key
 
     async def note_answer(self, key: Mapping[str, str], answer: Message, *, again: bool = False) -> None:

@@ -45,6 +45,15 @@ def test_the_checker_names_what_was_made_wrong(mutation: Mutation) -> None:
     assert MUTATIONS[mutation] in {problem.kind for problem in found}
 
 
+@pytest.mark.parametrize(("spoiled", "kinds"), [(False, {Kind.LOST}), (True, set())])
+def test_only_what_was_spoiled_on_purpose_may_be_refused_for_whatever_reason(spoiled: bool, kinds: set[Kind]) -> None:
+    history = mutations.a_refusal_that_nothing_explains(true_history())
+    *others, refused = history.requests
+    history = replace(history, requests=[*others, replace(refused, spoiled=spoiled)])
+
+    assert {problem.kind for problem in check(history)} == kinds
+
+
 def test_a_checker_that_misses_something_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(blind_spots(true_history())) == []
 

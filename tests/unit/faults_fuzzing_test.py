@@ -203,10 +203,9 @@ async def test_the_desks_commands_get_past_the_first_checks_and_are_written_down
         assert timedelta(0) <= age < timedelta(seconds=10)
         assert await desk.accepted(request_id, pb.DecideApplicationResponse(version=8))
         assert not await desk.accepted(request_id, pb.DecideApplicationResponse(version=8))
-    assert [(line["kind"], line["caller"]) for line in lines(tmp_path / "log")] == [
-        ("sent", str(DESK.organ)),
-        ("answered", str(DESK.organ)),
-    ]
+    sent, answered = lines(tmp_path / "log")
+    assert (sent["kind"], sent["caller"], sent["spoiled"]) == ("sent", str(DESK.organ), True)
+    assert (answered["kind"], answered["caller"]) == ("answered", str(DESK.organ))
 
 
 async def test_the_terminal_supplements_by_the_open_notice_and_withdraws_what_is_left_next(tmp_path: Path) -> None:
