@@ -2,6 +2,8 @@
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
+# Where it is set, each process would compile anew what it runs.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: setup demo up test lint bench faults fuzz soak clean
 .DEFAULT_GOAL := help

@@ -4,7 +4,7 @@ import asyncio
 import json
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from faults.injections.processes import nobody_dies
@@ -18,6 +18,8 @@ MOST_GROWTH = {"MiB": 0.10, "open files": 0.10, "threads": 0.10}
 """From the second quarter of the time to the last, as a share; the first quarter is for warming up."""
 LEAST_GROWTH = {"MiB": 24.0, "open files": 8.0, "threads": 3.0}
 """Less than that is no growth, whatever its share."""
+FILLING_MIB = 80.0
+"""Less than that is none either, where it ends before what is kept in memory is full: some minutes of work."""
 SLOWER = 2.0
 """So many times the median latency of the second quarter the last one's may be."""
 
@@ -37,8 +39,12 @@ class Sample:
     answered: int
 
 
-def soaked(seconds: float) -> Injection:
-    """Look every few seconds for so long; the pictures are in `soak.svg`, the figures in `soak.json`."""
+def soaked(seconds: float, *, warms_up: bool = False) -> Injection:
+    """Look every few seconds for so long; the pictures are in `soak.svg`, the figures in `soak.json`.
+
+    One that is too short for anything else to be seen is told so: it still warms up when it ends.
+    """
+    least = {**LEAST_GROWTH, "MiB": FILLING_MIB} if warms_up else LEAST_GROWTH
 
     async def inject(stage: Stage) -> None:
         samples, started = [], time.monotonic()
@@ -51,7 +57,7 @@ def soaked(seconds: float) -> Injection:
                 latencies.clear()
             (stage.folder / "soak.json").write_text(json.dumps([asdict(sample) for sample in samples]) + "\n")
             (stage.folder / "soak.svg").write_text(draw(_charts(samples)))
-        _judge(stage, samples)
+        _judge(stage, samples, least)
 
     return inject
 
@@ -82,7 +88,7 @@ def _charts(samples: Sequence[Sample]) -> list[Chart]:
     return [*charts, Chart("ms to an answer", times, latency)]
 
 
-def _judge(stage: Stage, samples: Sequence[Sample]) -> None:
+def _judge(stage: Stage, samples: Sequence[Sample], least: Mapping[str, float]) -> None:
     quarter = len(samples) // 4
     early, late = samples[quarter : 2 * quarter], samples[-quarter:]
     if not early:
@@ -92,7 +98,7 @@ def _judge(stage: Stage, samples: Sequence[Sample]) -> None:
         for what, share in MOST_GROWTH.items():
             before, after = (statistics.median(s.used[name][what] for s in part) for part in (early, late))
             stage.figures |= {f"{name} {what} early": before, f"{name} {what} late": after}
-            if after - before > max(share * before, LEAST_GROWTH[what]):
+            if after - before > max(share * before, least[what]):
                 grown.append(f"{name}: {before:g} {what} became {after:g}")
     before, after = (statistics.median(s.median for s in part) for part in (early, late))
     stage.figures |= {"ms to an answer early": before, "ms to an answer late": after}

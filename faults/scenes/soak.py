@@ -13,7 +13,7 @@ SECONDS, QUICK_SECONDS = 1800.0, 80.0
 def schedule(quick: bool, chance: Random) -> Sequence[Fault]:
     """One fault that is none."""
     seconds = QUICK_SECONDS if quick else SECONDS
-    return [Fault(f"{seconds:.0f} s of work", soaked(seconds), measured=True, seconds=seconds + 60)]
+    return [Fault(f"{seconds:.0f} s of work", soaked(seconds, warms_up=quick), measured=True, seconds=seconds + 60)]
 
 
 SCENE = Scene("soak", single, schedule, alone=True)

@@ -8,10 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-import cel
-
 from ronghe.catalog.v1.catalog_pb2 import Condition, FormField, Tier
 from ronghe.party.v1.party_pb2 import FormValue
+from servers.catalog.cel_library import cel
 
 Value = str | float | bool
 Context = Mapping[str, Value]

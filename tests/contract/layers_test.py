@@ -1,6 +1,7 @@
 """Which way arrows point: proto <- clients <- bridge <- servers, and subsystems do not know each other."""
 
 import ast
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,6 +72,15 @@ def test_a_migration_depends_on_no_code_that_may_change(place: str) -> None:
     ours = ("clients", "bridge", "servers", "ronghe")
     found = [name for path in files_of(place) for name in imports_of(path) if name.partition(".")[0] in ours]
     assert found == []
+
+
+@pytest.mark.parametrize("place", MIGRATIONS)
+def test_which_migration_is_the_newest_is_seen_from_their_names(place: str) -> None:
+    before = None
+    for path in files_of(place):
+        migration = runpy.run_path(str(path))
+        assert (migration["revision"], migration["down_revision"]) == (path.stem, before)
+        before = path.stem
 
 
 @pytest.mark.parametrize("place", PURE)

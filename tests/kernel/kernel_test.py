@@ -19,6 +19,7 @@ from ronghe.department.v1 import department_service_pb2 as department
 from ronghe.error.v1.reason_pb2 import Reason
 from ronghe.event.v1 import event_pb2 as event
 from servers.kernel import journal, tables
+from servers.kernel import migrate as migrations
 from servers.kernel.kernel import Kernel
 from servers.kernel.stream import Refused
 from tests.kernel.conftest import Spans, Start
@@ -343,6 +344,17 @@ async def test_the_chain_shows_what_was_altered_or_removed(kernel: Kernel, chang
     fault = (await kernel.read(lambda c: journal.verify(c, 0, 100))).fault or await kernel.read(journal.verify_head)
     assert fault is not None
     assert fault.position == position
+
+
+async def test_a_database_that_lacks_nothing_is_not_migrated(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    upgraded: list[object] = []
+    monkeypatch.setattr(migrations, "_upgrade", lambda connection, folders: upgraded.append(folders))
+    await asyncio.to_thread(migrations.migrate, kernel.database, toy())
+    assert not upgraded
+    back = "UPDATE alembic_version SET version_num = 'kernel_0006' WHERE version_num = 'kernel_0007'"
+    await kernel.write(lambda connection: connection.exec_driver_sql(back))
+    await asyncio.to_thread(migrations.migrate, kernel.database, toy())
+    assert upgraded
 
 
 async def test_the_migrations_make_the_tables_that_the_code_expects(kernel: Kernel) -> None:
