@@ -30,6 +30,9 @@ from clients.telemetry import SpanSink, event_span_id
 
 log = structlog.get_logger()
 
+# Rows that the first look asks for; each next one asks for twice as many, up to `relay_batch`. What there is no room
+# for is read in vain, and PostgreSQL's client has all of it in memory: the largest rows have 256 KiB.
+FIRST_LIMIT = 32
 SET_BACK = "the relay was set back, by another one or an operator: going on from there"
 
 
@@ -92,6 +95,7 @@ class _Pass:
         self._certificate = relay.access.issued
         self._admin = Admin(relay.access)
         self._pacer = Pacer(seconds=relay.settings.pace_seconds)
+        self._limit = FIRST_LIMIT
         self._looked = 0
         self._kept = 0
         self._topic_id = ""
@@ -126,10 +130,13 @@ class _Pass:
 
     async def _next(self) -> Sequence[Record]:
         # After a failure one row goes ahead: what is refused for good is repeated alone.
-        limit = 1 if self._backoff.attempts else self._settings.relay_batch
+        limit = 1 if self._backoff.attempts else min(self._limit, self._settings.relay_batch)
         found, looked = await self._outbox.unpublished(self._looked, limit)
         records = within(found, self._settings.relay_bytes)
-        self._looked = looked if len(records) == len(found) else records[-1].position
+        if len(records) == len(found):
+            self._looked, self._limit = looked, 2 * limit
+        else:
+            self._looked, self._limit = records[-1].position, len(records)
         self._state.looked = 0 if records else self._looked
         self._state.oldest_waiting = records[0].recorded_at if records else None
         return records

@@ -18,11 +18,14 @@ def start(subsystem: str) -> None:
     That saves an eighth of what a process needs to start.
     """
     gc.disable()
+    from clients.telemetry.logging import configure_logging
+    from servers.settings import SubsystemSettings
+
     main = import_module(f"servers.{subsystem}.process").main
-    settings = import_module("servers.settings").SubsystemSettings()
-    import_module("clients.telemetry.logging").configure_logging(settings.origin, settings.log)
     gc.freeze()
     gc.enable()
+    settings = SubsystemSettings()
+    configure_logging(settings.origin, settings.log)
     asyncio.run(main(settings))
 
 

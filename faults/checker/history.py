@@ -189,7 +189,7 @@ class Request:
     again: bool = False
     """It was acknowledged, and once more when it was sent again after a database had been lost."""
     spoiled: bool = False
-    """It is wrong in one place, on purpose: whatever reason it is refused for may be right."""
+    """Said at random, wrong in a place or about a case that is elsewhere: whatever it is refused for may be right."""
 
 
 @dataclass(frozen=True, slots=True)

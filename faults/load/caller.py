@@ -196,7 +196,7 @@ class Caller:
         return request
 
     async def note(self, party: Identity, request: Message, body: bytes | None = None) -> Mapping[str, str]:
-        """Write down that it is going to be sent, or this body in its place, which is spoiled.
+        """Write down that it is going to be sent, or this body in its place, which may be wrong.
 
         Gives what its answers are noted under.
         """

@@ -1,6 +1,6 @@
 """Inboxes: what waits for one receiver, who may acknowledge it, and in which order it is given."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -127,6 +127,13 @@ def named(connection: Connection, receiver: str, sequences: Sequence[int]) -> Se
 def session_of(connection: Connection, receiver: str) -> str:
     """The live session; empty while there is none."""
     return connection.scalar(select(tables.receiver.c.session).where(tables.receiver.c.name == receiver)) or ""
+
+
+def receivers(connection: Connection, names: Sequence[str]) -> Mapping[str, tuple[str, int]]:
+    """The live session of each, and the last sequence in its inbox."""
+    columns = tables.receiver.c
+    statement = select(columns.name, columns.session, columns.last_sequence).where(columns.name.in_(names))
+    return {row.name: (row.session, row.last_sequence) for row in connection.execute(statement)}
 
 
 def void_acknowledgements(connection: Connection, receiver: str, first: int, following: int) -> None:

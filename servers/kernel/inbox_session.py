@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -14,9 +14,11 @@ from sqlalchemy import ColumnElement
 
 from bridge.crash import crash_point
 from bridge.pacing import Pacer
+from bridge.ports import StoreUnavailable
 from clients.telemetry import SpanContext, event_span_id, hop_span_id, trace_id
 from ronghe.inbox.v1 import inbox_service_pb2 as pb
 from servers.kernel import inbox
+from servers.kernel.batch import MAX_EVENT_BYTES
 from servers.kernel.inbox import Acknowledgement, Item
 from servers.kernel.signals import LOOK_SECONDS, wait
 from servers.kernel.times import to_micros
@@ -27,9 +29,8 @@ if TYPE_CHECKING:
 
 # Read ahead of the credit, so that a busy case does not hold up the others.
 READ_AHEAD = 256
-# Of all that is kept here, on its way or waiting behind it, and little more: who never acknowledges has no more of it.
+# Of all that is kept here, on its way or waiting behind it, and one item more: who is silent has no more of it.
 MOST_BYTES = 8 << 20
-# PostgreSQL's client takes all rows of a query before it gives one.
 READ_AT_ONCE = 256
 # At most so many cases that a receiver put off are kept track of; no more is read until some are done.
 MAX_PUT_OFF = 50_000
@@ -74,12 +75,14 @@ class InboxSession:
         self._storing = asyncio.create_task(self._store())
         self._failure: Exception | None = None
         self._ended = False
+        self.is_open = False
         self._pacer = Pacer()
 
     async def open(self) -> None:
         """Take over from an older session, here or on another replica."""
         self._kernel.sessions.take_over(self._receiver, self)
         await self._kernel.open_session(self._receiver, self.id, self._epoch)
+        self.is_open = True
 
     def fail(self, failure: Exception) -> None:
         """Let `messages` end with the failure."""
@@ -118,10 +121,8 @@ class InboxSession:
                     yield pb.OpenInboxResponse(epoch=self._kernel.epoch, items=[item.to_message() for item in items])
                     self._pacer.passed(len(items))
                     await asyncio.sleep(self._pacer.delay())
-                elif not await wait(self._changed, LOOK_SECONDS):
-                    # Another replica may have written, or taken over.
-                    self._more = True
-                    await self._check_session()
+                else:
+                    await self._changed.wait()
 
     def _take(self) -> Sequence[Item]:
         return list(fitting(islice(self._sendable(), MESSAGE_ITEMS), Item.size))
@@ -150,13 +151,13 @@ class InboxSession:
 
     async def _read_on(self) -> None:
         after, self._more, self._reading = self._cursor, False, True
-        items, there_is_more = await self._load(after)
+        items, there_is_more = await self._load(after, MOST_BYTES - self._bytes)
         self._more, self._reading = self._more or there_is_more, False
         self._receive(items)
 
-    async def _load(self, after: int, *only: ColumnElement[bool]) -> tuple[Sequence[Item], bool]:
-        """What there is room for of the items after a sequence, at least one; whether there may be more of them."""
-        limit, room = min(max(self._room, 1), READ_AT_ONCE), MOST_BYTES - self._bytes
+    async def _load(self, after: int, room: int, *only: ColumnElement[bool]) -> tuple[Sequence[Item], bool]:
+        """Items after a sequence, one or as many bytes as there is room for; whether there may be more of them."""
+        limit = self._limit(room)
         items = await self._kernel.read(
             lambda connection: list(
                 fitting(self._read(connection, self._receiver, after, limit, *only), Item.size, room)
@@ -164,11 +165,21 @@ class InboxSession:
         )
         return items, len(items) == limit or sum(map(Item.size, items)) >= room
 
+    def _limit(self, room: int) -> int:
+        """So many rows as have room if they are like those that are kept.
+
+        PostgreSQL's client takes all rows of a query before it gives one: they shall not be many times what is kept.
+        """
+        mean = self._bytes // self._loaded if self._loaded else MAX_EVENT_BYTES
+        return max(1, min(self._room, READ_AT_ONCE, room // max(mean, 1)))
+
     async def _read_case(self, case_id: str) -> None:
-        """Read what was passed over of a case; its first item may go out."""
+        """Read what was passed over of a case, into half of the room; its first item may go out."""
         unread = self._unread[case_id]
         after, last = unread.first - 1, unread.last
-        items, there_is_more = await self._load(after, *inbox.of_case(case_id, last))
+        items, there_is_more = await self._load(
+            after, (MOST_BYTES - self._bytes + 1) // 2, *inbox.of_case(case_id, last)
+        )
         if there_is_more:
             unread.first = items[-1].sequence + 1
         elif unread.last > last:  # more came meanwhile
@@ -184,14 +195,16 @@ class InboxSession:
 
     def _receive(self, items: Sequence[Item]) -> None:
         for item in items:
-            self._cursor = item.sequence
-            unread = self._unread.get(item.record.case_id)
-            if unread is not None:
-                unread.last = item.sequence
-                continue
-            self._keep(item)
-            if len(self._cases[item.record.case_id]) == 1:
-                self._release(item)
+            self._cursor, case_id = item.sequence, item.record.case_id
+            if case_id in self._unread:
+                self._unread[case_id].last = item.sequence
+            elif case_id in self._cases and self._bytes >= MOST_BYTES // 2:
+                # The other half of the room is for those of which nothing is kept yet.
+                self._unread[case_id] = _Unread(item.sequence, item.sequence)
+            else:
+                self._keep(item)
+                if len(self._cases[case_id]) == 1:
+                    self._release(item)
 
     def _keep(self, item: Item) -> None:
         self._cases[item.record.case_id].append(item)
@@ -202,10 +215,21 @@ class InboxSession:
         self._loaded -= 1
         self._bytes -= item.size()
 
+    def look(self, session: str, last_sequence: int) -> None:
+        """What the database says of the inbox: another replica may have taken it over, or put something into it."""
+        if session != self.id:
+            self.fail(inbox.taken_over(self._receiver))
+        elif last_sequence > self._cursor:
+            self._more = True
+            self._changed.set()
+
     def _grow(self, items: Sequence[Item]) -> None:
-        """What comes right behind everything that was read need not be read. No items: there may be some."""
-        read_all = not self._more and not self._reading and bool(items) and items[0].sequence == self._cursor + 1
-        if read_all and self._loaded + len(items) <= self._credit + READ_AHEAD and self._bytes < MOST_BYTES:
+        """What comes right behind everything that was read need not be read. No items: another replica has written."""
+        if not items:
+            self._kernel.sessions.look()
+            return
+        read_all = not self._more and not self._reading and items[0].sequence == self._cursor + 1
+        if read_all and len(items) <= self._room and self._bytes + sum(map(Item.size, items)) <= MOST_BYTES:
             self._receive(items)
         else:
             self._more = True
@@ -232,11 +256,6 @@ class InboxSession:
         del self._put_off[case_id]
         self._due.append(case_id)
         self._changed.set()
-
-    async def _check_session(self) -> None:
-        live = await self._kernel.read(lambda connection: inbox.session_of(connection, self._receiver))
-        if live != self.id:
-            raise inbox.taken_over(self._receiver)
 
     # --- what comes in ---
 
@@ -302,6 +321,7 @@ class Sessions:
 
     def __init__(self) -> None:
         self._live: dict[str, InboxSession] = {}
+        self._look = asyncio.Event()
 
     def take_over(self, receiver: str, session: InboxSession) -> None:
         """End the older session of the receiver, where there is one."""
@@ -318,6 +338,35 @@ class Sessions:
         """The session is over."""
         if self._live.get(receiver) is session:
             del self._live[receiver]
+
+    def look(self) -> None:
+        """Another replica has written."""
+        self._look.set()
+
+    async def watch(self, kernel: "Kernel") -> None:
+        """Tell all of them what other replicas have done, by one query; until cancelled. On SQLite there are none.
+
+        What cannot be read ends them: their receivers go to a replica that can.
+        """
+        pacer = Pacer()
+        while True:
+            await wait(self._look, LOOK_SECONDS)
+            await asyncio.sleep(pacer.delay())
+            self._look.clear()
+            sessions = {receiver: session for receiver, session in self._live.items() if session.is_open}
+            pacer.passed(len(sessions))
+            if sessions:
+                await self._tell(kernel, sessions)
+
+    async def _tell(self, kernel: "Kernel", sessions: Mapping[str, InboxSession]) -> None:
+        try:
+            found = await kernel.read(lambda connection: inbox.receivers(connection, list(sessions)))
+        except StoreUnavailable as error:
+            for session in sessions.values():
+                session.fail(error)
+            return
+        for receiver, session in sessions.items():
+            session.look(*found.get(receiver, ("", 0)))
 
 
 def delivered(kernel: "Kernel", receiver: str, item: Item) -> None:

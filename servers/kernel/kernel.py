@@ -353,6 +353,8 @@ async def _working(kernel: Kernel, prepare: Callable[[Kernel], Awaitable[None]] 
         works = [Timers(kernel).run(), late.run(), watched(kernel), while_epoch_lasts(kernel)]
         if kernel.database.is_sqlite:
             works.append(checkpoints(str(kernel.database.url.database)))
+        else:
+            works.append(kernel.sessions.watch(kernel))
         async with in_background(*works):
             await late.meet_all()
             yield

@@ -1,6 +1,8 @@
 import asyncio
 import time
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -8,8 +10,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
-from sqlalchemy import Connection, MetaData
+from sqlalchemy import Connection, MetaData, text
 
+import servers
 from bridge.ports import StoreUnavailable, Undecodable
 from bridge.record import Record
 from clients.identity import Identity
@@ -20,8 +23,10 @@ from ronghe.error.v1.reason_pb2 import Reason
 from ronghe.event.v1 import event_pb2 as event
 from servers.kernel import journal, tables
 from servers.kernel import migrate as migrations
+from servers.kernel.database import Database
 from servers.kernel.kernel import Kernel
 from servers.kernel.stream import Refused
+from servers.kernel.subsystem import Subsystem
 from tests.kernel.conftest import Spans, Start
 from tests.kernel.drive import ORGAN, ToyCall, absorb, execute, foreign, new_case, one_batch, rows, step, types
 from tests.kernel.toy import Counter, toy
@@ -346,15 +351,23 @@ async def test_the_chain_shows_what_was_altered_or_removed(kernel: Kernel, chang
     assert fault.position == position
 
 
-async def test_a_database_that_lacks_nothing_is_not_migrated(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
-    upgraded: list[object] = []
-    monkeypatch.setattr(migrations, "_upgrade", lambda connection, folders: upgraded.append(folders))
-    await asyncio.to_thread(migrations.migrate, kernel.database, toy())
-    assert not upgraded
-    back = "UPDATE alembic_version SET version_num = 'kernel_0006' WHERE version_num = 'kernel_0007'"
-    await kernel.write(lambda connection: connection.exec_driver_sql(back))
-    await asyncio.to_thread(migrations.migrate, kernel.database, toy())
-    assert upgraded
+@pytest.mark.parametrize("name", ["intake", "governance", "department"])
+def test_only_a_database_that_lacks_something_is_migrated(
+    name: str, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subsystem = Subsystem(f"{name}-01", [], Path(servers.__path__[0]) / name / "migrations")
+    upgraded: list[Connection] = []
+    *_, before, newest = sorted(path.stem for path in (migrations.HERE / "versions").glob("*.py"))
+    with closing(Database(database_url)) as database:
+        migrations.migrate(database, subsystem)
+        monkeypatch.setattr(migrations, "_upgrade", lambda connection, folders: upgraded.append(connection))
+        migrations.migrate(database, subsystem)
+        assert not upgraded
+        with database.writer.begin() as connection:
+            back = text("UPDATE alembic_version SET version_num = :before WHERE version_num = :newest")
+            assert connection.execute(back, {"before": before, "newest": newest}).rowcount == 1
+        migrations.migrate(database, subsystem)
+        assert upgraded
 
 
 async def test_the_migrations_make_the_tables_that_the_code_expects(kernel: Kernel) -> None:

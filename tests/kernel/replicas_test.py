@@ -16,15 +16,19 @@ from psycopg.pq.abc import PGconn
 from sqlalchemy import make_url
 
 from bridge.ports import StoreUnavailable
+from ronghe.error.v1.reason_pb2 import Reason
+from ronghe.inbox.v1 import inbox_service_pb2 as inboxes
 from ronghe.operations.v1 import operations_service_pb2 as pb
 from servers.kernel import database, herald, leases
 from servers.kernel.background import in_background
 from servers.kernel.bridges import Bridges
 from servers.kernel.herald import Herald
+from servers.kernel.inbox_session import InboxSession
 from servers.kernel.kernel import Kernel
 from servers.kernel.leases import Lease
+from servers.kernel.stream import Refused
 from tests import postgres
-from tests.kernel.conftest import Start
+from tests.kernel.conftest import ALL, Start
 from tests.kernel.drive import execute, new_case, rows, step
 
 PATIENCE = 60.0
@@ -96,6 +100,31 @@ async def test_a_commit_wakes_whoever_waits_at_another_replica(
             await waiting
             await grown.wait()
     assert other.signals.position == one.signals.position > 0
+
+
+async def test_a_session_at_another_replica_takes_over_and_gets_what_any_of_them_writes(
+    pair: tuple[Kernel, Kernel],
+) -> None:
+    one, other = pair
+    opening = inboxes.OpenInboxRequest.Open(credit=10)
+    with (
+        closing(InboxSession(one, str(ALL), opening)) as older,
+        closing(InboxSession(other, str(ALL), opening)) as newer,
+    ):
+        before, after = older.messages(), newer.messages()
+        await older.open()
+        await anext(before)
+        given = asyncio.create_task(anext(before))
+        await newer.open()
+        async with asyncio.timeout(PATIENCE):
+            with pytest.raises(Refused) as ended:
+                await given
+            assert ended.value.reason == Reason.REASON_SESSION_TAKEN_OVER
+            await anext(after)
+            given = asyncio.create_task(anext(after))
+            await asyncio.wait([given], timeout=0.5)  # it has looked already, and waits
+            await execute(one, step(new_case()))
+            assert [item.sequence for item in (await given).items] == [1]
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from queue import Queue
 from typing import Any
@@ -89,6 +89,23 @@ async def test_a_pass_publishes_no_more_rows_and_bytes_than_are_set(settings: di
     for number in range(9):
         journal.append(Record(str(number), "here-01", "case", "s/1", 1, (), now, "t", b"x" * 100, None))
     assert len(await publishing(journal, **settings)._next()) == rows
+
+
+async def test_of_large_rows_hardly_more_are_read_than_are_published() -> None:
+    journal, now, asked = MemoryJournal(), datetime.now(UTC), []
+    for number in range(90):
+        body = b"x" * (100 if number < 40 else 1)
+        journal.append(Record(str(number), "here-01", "case", "s/1", 1, (), now, "t", body, None))
+    published, unpublished = publishing(journal, relay_bytes=1_000), journal.unpublished
+
+    async def counted(after: int, limit: int) -> tuple[Sequence[Record], int]:
+        asked.append(limit)
+        return await unpublished(after, limit)
+
+    journal.unpublished = counted  # type: ignore[method-assign]
+    passes = [len(await published._next()) for _ in range(7)]
+    assert passes == [10, 10, 10, 10, 20, 30, 0]
+    assert asked == [32, 10, 20, 10, 20, 40, 80]
 
 
 async def test_passes_of_the_relay_and_of_the_consumer_are_paced_as_is_set() -> None:
