@@ -35,9 +35,10 @@ test: setup  ## all tests, real broker included
 lint: setup  ## ruff, mypy, buf
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/buf lint && $(BIN)/buf format --diff --exit-code proto
 
-bench: setup  ## completed cases a second by bulk streams, then by calls, with a bare call as control
+bench: setup  ## completed cases a second by bulk streams, then by calls, and what waiting organs cost, each with its control
 	@$(BIN)/python -m benchmarks.cases --bulk --at-once 2000
 	@$(BIN)/python -m benchmarks.cases --at-once 1000
+	@$(BIN)/python -m benchmarks.idle
 
 faults: setup  ## everything that must be survived, judged by an independent checker; QUICK=1: one mesh, in about 3 minutes
 	@$(BIN)/python -m faults $(if $(QUICK),--quick) $(if $(SEED),--seed $(SEED)) $(if $(RATE),--rate $(RATE))

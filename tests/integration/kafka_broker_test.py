@@ -18,6 +18,7 @@ from servers.mesh.ports import free_ports
 from servers.mesh.supervisor import Child, Keeper
 from tests.broker import RunningBroker, running_broker
 
+PATIENCE = 60.0
 GOVERNANCE, DEPARTMENT = Identity("service", "governance-01"), Identity("service", "department-01")
 STRANGERS = [
     Identity("service", "elsewhere-01"),
@@ -39,9 +40,19 @@ def settings() -> BridgeSettings:
 
 
 def make_topic(broker: RunningBroker, settings: BridgeSettings) -> Admin:
+    """Made, and known to the broker: it learns of a topic a little after the controller has answered."""
     admin = Admin(broker.access(GOVERNANCE))
     admin.ensure_topic(settings, 1, {"retention.ms": "60000"})
-    return admin
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            admin.topic_id(settings.topic)
+        except KafkaUnavailable:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.05)
+        else:
+            return admin
 
 
 async def publish(access: KafkaAccess, settings: BridgeSettings, *values: bytes) -> Sequence[Delivered]:

@@ -1,6 +1,7 @@
 """The inbox through its real door: a gRPC server with mutual TLS over the toy's kernel."""
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, aclosing, asynccontextmanager, closing
@@ -163,6 +164,28 @@ async def test_sessions_in_which_nothing_happens_ask_for_nothing_of_their_own(ke
             task.cancel()
     assert not done
     assert len(asked) == 0 if kernel.database.is_sqlite else 0 < len(asked) < 5
+
+
+async def test_a_poll_looks_again_only_where_nobody_would_tell_it(kernel: Kernel, door: Any) -> None:
+    """For another replica's items; for what was put off when it is due."""
+    looks = 0
+
+    def look(connection: Any, cursor: Any, statement: str, *others: object) -> None:
+        nonlocal looks
+        looks += "FROM inbox JOIN journal" in statement
+
+    event.listen(kernel.database.reader, "before_cursor_execute", look)
+    async with door(kernel) as connect, connect() as client:
+        assert not (await client.fetch_inbox(pb.FetchInboxRequest(wait=Duration(seconds=3)))).items
+        assert looks == 2 if kernel.database.is_sqlite else 3 <= looks <= 5
+        await execute(kernel, step(new_case()))
+        (item,) = (await client.fetch_inbox(pb.FetchInboxRequest())).items
+        nack = pb.Nack(sequence=item.sequence, delay=Duration(seconds=2))
+        await client.ack_inbox(pb.AckInboxRequest(nacks=[nack]))
+        started = time.monotonic()
+        (again,) = (await client.fetch_inbox(pb.FetchInboxRequest(wait=Duration(seconds=30)))).items
+    assert again.sequence == item.sequence
+    assert 1 < time.monotonic() - started < 20
 
 
 async def test_polling_gives_the_first_item_of_each_case_and_the_next_after_its_ack(kernel: Kernel, door: Any) -> None:
