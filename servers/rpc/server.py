@@ -103,6 +103,7 @@ async def serving(
         try:
             yield Serving(port)
         finally:
+            door.close()
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
             await checks.enter_graceful_shutdown()

@@ -156,5 +156,24 @@ async def test_nor_when_the_end_comes_between_two_calls(impatient: None) -> None
     assert not door.is_crowded
 
 
+async def test_who_knocks_stops_though_an_error_comes_in_place_of_the_cancellation() -> None:
+    """As grpc.aio has it where a call has just ended when whoever waits for it is cancelled."""
+    door, knocked = Door(), asyncio.Event()
+
+    async def knock() -> None:
+        knocked.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise grpc.aio.AioRpcError(grpc.StatusCode.OK, grpc.aio.Metadata(), grpc.aio.Metadata()) from None
+
+    watching = asyncio.create_task(door.watch(knock))
+    await knocked.wait()
+    door.close()
+    watching.cancel()
+    done, _ = await asyncio.wait([watching], timeout=10)
+    assert done
+
+
 async def _first(requests: Requests[int]) -> int:
     return await anext(requests)
