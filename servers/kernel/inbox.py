@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, select, update
 
 from bridge.record import Record
 from ronghe.error.v1.reason_pb2 import Reason
@@ -93,12 +93,11 @@ def first_of_each_case(connection: Connection, receiver: str, now: int, limit: i
     return list(fitting(map(_item, connection.execute(statement)), Item.size))
 
 
-def next_due(connection: Connection, receiver: str, now: int) -> int | None:
-    """When the first of what was put off may be given, in microseconds since 1970; None where nothing is put off."""
+def is_empty(connection: Connection, receiver: str) -> bool:
+    """Whether nothing waits, what was put off included."""
     columns = tables.inbox.c
-    statement = among_waiting(select(func.min(columns.not_before))).where(columns.receiver == receiver, _WAITS)
-    due: int | None = connection.scalar(statement.where(columns.not_before > now))
-    return due
+    statement = among_waiting(select(columns.sequence)).where(columns.receiver == receiver, _WAITS).limit(1)
+    return connection.scalar(statement) is None
 
 
 def _first_of_each_case(connection: Connection, receiver: str) -> Iterator[Row[Any]]:

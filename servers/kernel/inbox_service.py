@@ -89,12 +89,11 @@ class InboxServicer:
         )
 
     async def _untold(self, receiver: str) -> float:
-        """Seconds until something may be there of which nobody tells: what was put off, or another replica's."""
-        if not self._kernel.database.is_sqlite:
-            return LOOK_SECONDS
-        now = to_micros(self._kernel.clock.now())
-        due = await self._kernel.read(lambda connection: inbox.next_due(connection, receiver, now))
-        return math.inf if due is None else (due - now) / 1_000_000
+        """Seconds after which to look again: what was put off may be given, or another replica may have written."""
+        is_told = self._kernel.database.is_sqlite and await self._kernel.read(
+            lambda connection: inbox.is_empty(connection, receiver)
+        )
+        return math.inf if is_told else LOOK_SECONDS
 
 
 async def _listen(session: InboxSession, requests: AsyncIterator[pb.OpenInboxRequest]) -> None:

@@ -76,6 +76,8 @@ class InboxSession:
         self._failure: Exception | None = None
         self._ended = False
         self.is_open = False
+        self._told = 0
+        """The last sequence in the inbox that `look` has told of."""
         self._pacer = Pacer()
 
     async def open(self) -> None:
@@ -142,7 +144,7 @@ class InboxSession:
             await self._read_case(self._due.popleft())
         while self._may_read():
             await self._read_on()
-            if self._ready:
+            if self._ready or self._due or self._failure or self._ended:
                 return
 
     def _may_read(self) -> bool:
@@ -219,8 +221,9 @@ class InboxSession:
         """What the database says of the inbox: another replica may have taken it over, or put something into it."""
         if session != self.id:
             self.fail(inbox.taken_over(self._receiver))
-        elif last_sequence > self._cursor:
-            self._more = True
+        elif last_sequence > max(self._cursor, self._told):
+            # It is acknowledged where it is not found: to be told of it once is enough.
+            self._told, self._more = last_sequence, True
             self._changed.set()
 
     def _grow(self, items: Sequence[Item]) -> None:
