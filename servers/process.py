@@ -15,7 +15,6 @@ def start(subsystem: str) -> None:
     """Load `servers.<subsystem>.process`, and run its `main` with the environment's settings until it is told to stop.
 
     Nothing that is loaded is freed again: the collector, which would look through it time and again, waits meanwhile.
-    That saves an eighth of what a process needs to start.
     """
     gc.disable()
     from clients.telemetry.logging import configure_logging

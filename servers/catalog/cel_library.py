@@ -1,4 +1,4 @@
-"""The library of CEL without its command line, whose terminal takes a seventh of what a process needs to start."""
+"""The library of CEL without its command line, which would load a terminal into every process."""
 
 import sys
 from types import ModuleType

@@ -191,7 +191,7 @@ class InboxSession:
         if items:
             for item in items:
                 self._keep(item)
-            self._ready.append(items[0])
+            self._release(items[0])
         elif case_id in self._unread:
             self._due.append(case_id)
 
@@ -349,27 +349,31 @@ class Sessions:
     async def watch(self, kernel: "Kernel") -> None:
         """Tell all of them what other replicas have done, by one query; until cancelled. On SQLite there are none.
 
-        What cannot be read ends them: their receivers go to a replica that can.
+        What cannot be read twice in a row ends them: their receivers go to a replica that can.
         """
-        pacer = Pacer()
+        pacer, missed = Pacer(), 0
         while True:
             await wait(self._look, LOOK_SECONDS)
             await asyncio.sleep(pacer.delay())
             self._look.clear()
             sessions = {receiver: session for receiver, session in self._live.items() if session.is_open}
             pacer.passed(len(sessions))
-            if sessions:
-                await self._tell(kernel, sessions)
+            try:
+                await _tell(kernel, sessions)
+                missed = 0
+            except StoreUnavailable as error:
+                missed += 1
+                for session in sessions.values() if missed > 1 else ():
+                    session.fail(error)
 
-    async def _tell(self, kernel: "Kernel", sessions: Mapping[str, InboxSession]) -> None:
-        try:
-            found = await kernel.read(lambda connection: inbox.receivers(connection, list(sessions)))
-        except StoreUnavailable as error:
-            for session in sessions.values():
-                session.fail(error)
-            return
-        for receiver, session in sessions.items():
-            session.look(*found.get(receiver, ("", 0)))
+
+async def _tell(kernel: "Kernel", sessions: Mapping[str, InboxSession]) -> None:
+    """What the database has of their inboxes. Raises StoreUnavailable."""
+    if not sessions:
+        return
+    found = await kernel.read(lambda connection: inbox.receivers(connection, list(sessions)))
+    for receiver, session in sessions.items():
+        session.look(*found.get(receiver, ("", 0)))
 
 
 def delivered(kernel: "Kernel", receiver: str, item: Item) -> None:

@@ -232,12 +232,13 @@ class Kernel:
 
     def _on_commit(self, committed: Committed) -> None:
         """Called on the writer's thread."""
-        record_events(self.spans, committed)
-        self._observe(committed)
-        if self._herald and committed.taken:
-            self._herald.tell(committed.position)
+        # First of all: whoever waits is told whatever becomes of the rest.
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self._loop.call_soon_threadsafe(self._committed, committed)
+        if self._herald and committed.taken:
+            self._herald.tell(committed.position)
+        record_events(self.spans, committed)
+        self._observe(committed)
 
     def _heard(self, position: int) -> None:
         """Called on the herald's thread."""

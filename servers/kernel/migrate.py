@@ -42,7 +42,7 @@ def _newest(folders: Iterable[Path]) -> Set[str]:
 
 
 def _upgrade(connection: Connection, folders: Iterable[Path]) -> None:
-    # Nearly every start finds nothing to do: to load Alembic takes a tenth of it.
+    # Nearly every start finds nothing to do, and need not load it.
     from alembic import command
     from alembic.config import Config
 

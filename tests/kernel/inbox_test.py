@@ -28,7 +28,7 @@ from servers.kernel.kernel import Kernel, running
 from servers.kernel.stream import Refused
 from servers.rpc.call import Call
 from servers.rpc.server import serving
-from tests.kernel.conftest import ALL, SERVER, Spans
+from tests.kernel.conftest import ALL, SERVER, Spans, Start
 from tests.kernel.drive import execute, new_case, step
 from tests.kernel.operator import door as operators
 from tests.kernel.operator import told
@@ -139,8 +139,14 @@ async def test_a_newer_session_takes_over(kernel: Kernel, door: Any) -> None:
 
 
 async def test_sessions_in_which_nothing_happens_ask_for_nothing_of_their_own(kernel: Kernel) -> None:
-    """Only whether another replica did something, all together: hundreds of organs wait most of the time."""
+    """Only whether another replica did something, all together: hundreds of organs wait most of the time.
+
+    One of them has an inbox in which everything is acknowledged, as all have after a while.
+    """
     asked: list[str] = []
+    await execute(kernel, step(new_case()))
+    await kernel.open_session(str(ALL), "before", 0)
+    await kernel.acknowledge(Acknowledgement(str(ALL), "before", [1], []))
 
     def ask(connection: Any, cursor: Any, statement: str, *others: object) -> None:
         if "receiver" in statement:
@@ -149,15 +155,13 @@ async def test_sessions_in_which_nothing_happens_ask_for_nothing_of_their_own(ke
     event.listen(kernel.database.reader, "before_cursor_execute", ask)
     waiting = []
     with ExitStack() as opened:
-        for number in range(20):
-            session = opened.enter_context(
-                closing(InboxSession(kernel, f"organ/{number}", pb.OpenInboxRequest.Open(credit=10)))
-            )
+        for receiver in (str(ALL), *(f"organ/{number}" for number in range(20))):
+            session = opened.enter_context(closing(InboxSession(kernel, receiver, pb.OpenInboxRequest.Open(credit=10))))
             await session.open()
             messages = session.messages()
             await anext(messages)
             waiting.append(asyncio.create_task(anext(messages)))
-        await asyncio.wait(waiting, timeout=1)  # they look once whether something waits
+        await asyncio.wait(waiting, timeout=2.5)  # they look once whether something waits, and once when they are told
         asked.clear()
         done, _ = await asyncio.wait(waiting, timeout=2.5)
         for task in waiting:
@@ -167,7 +171,7 @@ async def test_sessions_in_which_nothing_happens_ask_for_nothing_of_their_own(ke
 
 
 async def test_a_poll_looks_again_only_where_nobody_would_tell_it(kernel: Kernel, door: Any) -> None:
-    """For another replica's items; for what was put off when it is due."""
+    """For another replica's items; for what may be given though nothing comes: it is due, or first now."""
     looks = 0
 
     def look(connection: Any, cursor: Any, statement: str, *others: object) -> None:
@@ -184,8 +188,31 @@ async def test_a_poll_looks_again_only_where_nobody_would_tell_it(kernel: Kernel
         await client.ack_inbox(pb.AckInboxRequest(nacks=[nack]))
         started = time.monotonic()
         (again,) = (await client.fetch_inbox(pb.FetchInboxRequest(wait=Duration(seconds=30)))).items
-    assert again.sequence == item.sequence
-    assert 1 < time.monotonic() - started < 20
+        assert again.sequence == item.sequence
+        assert 1 < time.monotonic() - started < 20
+        await execute(kernel, step(item.event.case_id))
+        await client.ack_inbox(pb.AckInboxRequest(nacks=[pb.Nack(sequence=1, delay=Duration(seconds=3600))]))
+        polling = asyncio.create_task(client.fetch_inbox(pb.FetchInboxRequest(wait=Duration(seconds=30))))
+        await asyncio.wait([polling], timeout=0.5)  # it has looked, and waits
+        await client.ack_inbox(pb.AckInboxRequest(sequences=[1]))
+        async with asyncio.timeout(20):
+            assert [each.sequence for each in (await polling).items] == [2]
+
+
+async def test_who_waits_is_told_though_whoever_watches_commits_fails(start: Start) -> None:
+    def fails(committed: object) -> None:
+        raise ZeroDivisionError
+
+    async with start(observe=fails) as kernel:
+        with closing(InboxSession(kernel, str(ALL), pb.OpenInboxRequest.Open(credit=10))) as session:
+            await session.open()
+            messages = session.messages()
+            await anext(messages)
+            given = asyncio.create_task(anext(messages))
+            await asyncio.wait([given], timeout=0.5)  # it has looked already, and waits
+            await execute(kernel, step(new_case()))
+            async with asyncio.timeout(20):
+                assert [item.sequence for item in (await given).items] == [1]
 
 
 async def test_polling_gives_the_first_item_of_each_case_and_the_next_after_its_ack(kernel: Kernel, door: Any) -> None:

@@ -19,7 +19,7 @@ from bridge.ports import StoreUnavailable
 from ronghe.error.v1.reason_pb2 import Reason
 from ronghe.inbox.v1 import inbox_service_pb2 as inboxes
 from ronghe.operations.v1 import operations_service_pb2 as pb
-from servers.kernel import database, herald, leases
+from servers.kernel import database, herald, inbox_session, leases
 from servers.kernel.background import in_background
 from servers.kernel.bridges import Bridges
 from servers.kernel.herald import Herald
@@ -125,6 +125,32 @@ async def test_a_session_at_another_replica_takes_over_and_gets_what_any_of_them
             await asyncio.wait([given], timeout=0.5)  # it has looked already, and waits
             await execute(one, step(new_case()))
             assert [item.sequence for item in (await given).items] == [1]
+
+
+async def test_sessions_outlast_one_late_look_and_end_where_none_comes(
+    pair: tuple[Kernel, Kernel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is late says that the replica is crowded; to send all receivers away would crowd it more."""
+    one, _ = pair
+    late = [True]
+
+    async def tell(kernel: Kernel, sessions: object) -> None:
+        if kernel is one and late and late.pop(0):
+            raise StoreUnavailable("late")
+
+    with closing(InboxSession(one, str(ALL), inboxes.OpenInboxRequest.Open(credit=10))) as session:
+        await session.open()
+        messages = session.messages()
+        await anext(messages)
+        given = asyncio.create_task(anext(messages))
+        monkeypatch.setattr(inbox_session, "_tell", tell)
+        await until(lambda: not late)
+        done, _ = await asyncio.wait([given], timeout=2.5)
+        assert not done
+        late += [True, True]
+        async with asyncio.timeout(PATIENCE):
+            with pytest.raises(StoreUnavailable):
+                await given
 
 
 @pytest.fixture
