@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 from clients.telemetry.unexpected import unexpected
+from servers.rpc.cancelling import cancel
 
 log = structlog.get_logger()
 
@@ -23,9 +24,7 @@ async def in_background(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel(*tasks)
 
 
 def _ended(task: "asyncio.Task[None]") -> None:

@@ -77,6 +77,8 @@ class Batch:
     delivered: dict[str, list[Item]] = field(default_factory=dict)
     """The deliveries as items of their inboxes, once they are written."""
     receivers: dict[str, Receiver] = field(default_factory=dict)
+    sessions: dict[str, str] = field(default_factory=dict)
+    """Those that take a receiver's inbox over."""
     acknowledged: list[dict[str, Any]] = field(default_factory=list)
     put_off: list[dict[str, Any]] = field(default_factory=list)
     counters: dict[str, int] = field(default_factory=dict)
@@ -245,6 +247,7 @@ class Batch:
         self.load_receivers([name])
         receiver = self.receivers[name]
         receiver.session, receiver.changed = session, True
+        self.sessions[name] = session
         return epoch > receiver.epoch
 
     def acknowledge(self, said: Acknowledgement) -> None:

@@ -22,6 +22,7 @@ from servers.kernel.statements import Statements
 from servers.kernel.stream import Refused
 from servers.kernel.times import to_micros, to_timestamp
 from servers.kernel.units import MoveCursors
+from servers.rpc.cancelling import cancel
 
 # Orders stand among the cursors: {} where there is none.
 PAUSED = "paused/"
@@ -86,9 +87,7 @@ class Bridges:
             await asyncio.wait({running, ordered}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             ended = running.done()
-            for task in (running, ordered):
-                task.cancel()
-            await asyncio.gather(running, ordered, return_exceptions=True)
+            await cancel(running, ordered)
         if ended:
             running.result()
         else:

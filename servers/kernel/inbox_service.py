@@ -79,7 +79,6 @@ class InboxServicer:
     async def _take_session(self, receiver: str, call: Call) -> None:
         live = await self._kernel.read(lambda connection: inbox.session_of(connection, receiver))
         if live != FETCHING:
-            self._kernel.sessions.end(receiver)
             await self._kernel.open_session(receiver, FETCHING, epoch=0, deadline=call.deadline)
 
     async def _fetch(self, receiver: str, limit: int) -> list[Item]:

@@ -84,7 +84,6 @@ class InboxSession:
         """Take over from an older session, here or on another replica."""
         self._kernel.sessions.take_over(self._receiver, self)
         await self._kernel.open_session(self._receiver, self.id, self._epoch)
-        self.is_open = True
 
     def fail(self, failure: Exception) -> None:
         """Let `messages` end with the failure."""
@@ -328,14 +327,22 @@ class Sessions:
 
     def take_over(self, receiver: str, session: InboxSession) -> None:
         """End the older session of the receiver, where there is one."""
-        self.end(receiver)
+        self._end(receiver)
         self._live[receiver] = session
 
-    def end(self, receiver: str) -> None:
-        """End the receiver's session: a newer one, or a fetch, takes over."""
-        older = self._live.pop(receiver, None)
-        if older is not None:
-            older.fail(inbox.taken_over(receiver))
+    def opened(self, sessions: Mapping[str, str]) -> None:
+        """So it stands in the database now: whichever of the receivers' sessions is another one is over."""
+        for receiver, opened in sessions.items():
+            session = self._live.get(receiver)
+            if session is not None and session.id == opened:
+                session.is_open = True
+            elif session is not None and session.is_open:  # else its turn comes only now
+                self._end(receiver)
+
+    def _end(self, receiver: str) -> None:
+        session = self._live.pop(receiver, None)
+        if session is not None:
+            session.fail(inbox.taken_over(receiver))
 
     def forget(self, receiver: str, session: InboxSession) -> None:
         """The session is over."""

@@ -247,6 +247,7 @@ class Kernel:
 
     def _committed(self, committed: Committed) -> None:
         self._recent.add([taken.record for taken in committed.taken])
+        self.sessions.opened(committed.sessions)
         self.signals.committed(committed.position, committed.delivered)
 
     def start(self) -> None:

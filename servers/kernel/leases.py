@@ -22,6 +22,7 @@ from bridge.ports import Cursor, StoreUnavailable
 from servers.kernel import tables
 from servers.kernel.stream import Refused
 from servers.kernel.units import MoveCursors
+from servers.rpc.cancelling import cancel
 
 if TYPE_CHECKING:
     from servers.kernel.kernel import Kernel
@@ -78,9 +79,7 @@ class Lease:
             await asyncio.wait({running, lost}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             ended = running.done()
-            for task in (running, lost):
-                task.cancel()
-            await asyncio.gather(running, lost, return_exceptions=True)
+            await cancel(running, lost)
         if ended:
             running.result()
         return ended

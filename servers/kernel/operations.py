@@ -12,8 +12,7 @@ from servers.kernel import comparing, dead_letters, journal, operator_acts, tabl
 from servers.kernel.batch import Batch
 from servers.kernel.bridges import Bridges
 from servers.kernel.comparing import Comparison
-from servers.kernel.draining import DRAINED, drain
-from servers.kernel.inbox import session_of
+from servers.kernel.draining import drain
 from servers.kernel.journal import Fault
 from servers.kernel.kernel import Kernel
 from servers.kernel.operator_acts import Act
@@ -172,11 +171,7 @@ class OperationsServicer:
 
     async def DrainInbox(self, request: pb.DrainInboxRequest, call: Call) -> Message:  # noqa: N802
         """Acknowledge on a receiver's behalf; a session that has items of it must begin anew."""
-        response = await self._act(request, call, drain)
-        # Where nothing waited, or the receiver has come back since the first answer, its session has nothing to fear.
-        if await self._kernel.read(lambda connection: session_of(connection, request.receiver)) == DRAINED:
-            self._kernel.sessions.end(request.receiver)
-        return response
+        return await self._act(request, call, drain)
 
     # --- the clock ---
 

@@ -69,6 +69,8 @@ class Committed:
     taken: Sequence[Taken]
     delivered: Mapping[str, Sequence[Item]]
     """By receiver."""
+    sessions: Mapping[str, str]
+    """The session that has taken a receiver's inbox over."""
     units: int
     finished_at: int
     """Nanoseconds since 1970."""
@@ -259,7 +261,7 @@ class Writer:
         batch.load(key for unit in units for key in _expected(unit, batch))
 
     def _committed(self, batch: Batch, units: int) -> Committed:
-        return Committed(batch.position, batch.taken, batch.delivered, units, time.time_ns())
+        return Committed(batch.position, batch.taken, batch.delivered, batch.sessions, units, time.time_ns())
 
     def _recover(self, jobs: list[Job], error: Exception) -> None:
         """Wait for the database where it failed; find the one unit that is at fault where it did not."""

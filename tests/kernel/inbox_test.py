@@ -479,6 +479,16 @@ async def test_a_case_that_was_put_off_goes_on_in_its_order_without_loss(kernel:
     assert [sequence for sequence in seen if sequence] == list(range(1, 341))
 
 
+async def test_a_session_is_told_whoever_takes_its_inbox_over(kernel: Kernel, door: Any) -> None:
+    """Also where whoever did has given up before it was answered."""
+    async with door(kernel) as connect, connect() as client, aclosing(client.inbox().batches()) as batches:
+        assert await anext(batches) == []  # it is open
+        await kernel.open_session(str(ALL), "fetch", epoch=0)
+        async with asyncio.timeout(30):
+            with pytest.raises(SessionTakenOver):
+                await _first(batches)
+
+
 async def test_a_drained_inbox_begins_anew_and_can_be_replayed(kernel: Kernel, door: Any, tmp_path: Path) -> None:
     """Who was given some of it is told to begin anew; what came before can still be had."""
     case = new_case()
