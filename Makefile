@@ -11,11 +11,12 @@ unexport PYTHONDONTWRITEBYTECODE
 help:  ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
-setup: .venv/installed  ## the virtual environment, the stubs, Kafka and a Java runtime
+setup: .venv/installed  ## the virtual environment, the stubs, Kafka, a Java runtime and an archive of what it loads
 	@$(BIN)/python tools/stubs.py
 	@$(BIN)/python -m servers.mesh.jars
 	@$(BIN)/python -m servers.mesh.java >/dev/null 2>&1 || \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[java]'
+	@$(BIN)/python -m servers.mesh.class_archive
 
 .venv/installed: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "ronghe needs Python 3.11 or later with the venv module: install it, or name it with PYTHON=..."; exit 1; }

@@ -10,7 +10,7 @@ from pathlib import Path
 from bridge.kafka import KafkaAccess
 from servers.mesh.errors import MeshError
 from servers.mesh.jars import class_path
-from servers.mesh.java import find_java
+from servers.mesh.java import archive_options, find_java
 from servers.mesh.pki import Authority
 
 # Touched from the start: otherwise the broker grows into its heap for an hour, and a leak would look the same.
@@ -87,7 +87,7 @@ class Broker:
         properties = self._write_properties(authority)
         if not (self.folder / "data" / "meta.properties").exists():
             self._format(java, jars, properties)
-        return [java, *HEAP, LOGGING, "-cp", jars, "kafka.Kafka", str(properties)]
+        return [java, *archive_options(java, jars), *HEAP, LOGGING, "-cp", jars, "kafka.Kafka", str(properties)]
 
     def _write_properties(self, authority: Authority) -> Path:
         (self.folder / "data").mkdir(parents=True, exist_ok=True)
@@ -121,7 +121,7 @@ class Broker:
     def _format(self, java: str, jars: str, properties: Path) -> None:
         # With a zero bit in front: an id that began with "-" would be taken for an option.
         cluster = self.cluster or base64.urlsafe_b64encode((uuid.uuid4().int >> 1).to_bytes(16)).decode().rstrip("=")
-        tool = [java, LOGGING, "-cp", jars, "kafka.tools.StorageTool"]
+        tool = [java, *archive_options(java, jars), LOGGING, "-cp", jars, "kafka.tools.StorageTool"]
         command = [*tool, "format", "-t", cluster, "-c", str(properties)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         if done.returncode != 0:

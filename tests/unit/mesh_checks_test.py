@@ -1,7 +1,9 @@
 """What is looked at before a mesh starts: settings, ports, the data directory, Java, Kafka's jars."""
 
 import os
+import re
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -175,6 +177,35 @@ def test_a_damaged_jar_is_named(cache: Path) -> None:
     jar.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(MeshError, match=r"kafka-clients-4\.2\.1\.jar is corrupted: .*`make setup`"):
         jars.class_path()
+
+
+def test_an_archive_of_classes_is_one_runtimes_and_one_class_paths(tmp_path: Path, cache: Path) -> None:
+    runtimes = [str(java_of(version, tmp_path / version)) for version in ("17", "21")]
+    paths = {java.class_archive(runtime, jars) for runtime in runtimes for jars in ("a.jar", "b.jar")}
+    assert len(paths) == 4
+    assert {path.parent for path in paths} == {cache.parent}
+
+
+def test_only_an_archive_with_something_in_it_is_used(tmp_path: Path, cache: Path) -> None:
+    """It is empty where the runtime can make none."""
+    runtime = str(java_of("17", tmp_path / "home"))
+    archive = java.class_archive(runtime, "a.jar")
+    used = [java.archive_options(runtime, "a.jar")]
+    for content in (b"", b"classes"):
+        archive.write_bytes(content)
+        used.append(java.archive_options(runtime, "a.jar"))
+    assert used == [[], [], [f"-XX:SharedArchiveFile={archive}"]]
+
+
+def test_what_kafka_loads_comes_from_the_archive_that_the_setup_made() -> None:
+    runtime, class_path = find_java(), jars.class_path()
+    options = java.archive_options(runtime, class_path)
+    if not options:
+        assert java.class_archive(runtime, class_path).exists(), "run `make setup`"
+        pytest.skip("this runtime has no archive of its own classes")
+    command = [runtime, *options, "-Xlog:class+load", "-cp", class_path, "kafka.tools.StorageTool", "--help"]
+    loaded = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False).stdout
+    assert re.search(r" kafka\.\S+ source: shared objects file \(top\)", loaded)
 
 
 # --- what the mesh and its subsystems must read alike ---
