@@ -10,7 +10,6 @@ from typing import Any
 import structlog
 
 from clients.telemetry.unexpected import unexpected
-from servers.rpc.cancelling import cancel
 
 log = structlog.get_logger()
 
@@ -24,7 +23,9 @@ async def in_background(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None
     try:
         yield
     finally:
-        await cancel(*tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _ended(task: "asyncio.Task[None]") -> None:

@@ -22,7 +22,6 @@ from servers.kernel.statements import Statements
 from servers.kernel.stream import Refused
 from servers.kernel.times import to_micros, to_timestamp
 from servers.kernel.units import MoveCursors
-from servers.rpc.cancelling import cancel
 
 # Orders stand among the cursors: {} where there is none.
 PAUSED = "paused/"
@@ -87,7 +86,9 @@ class Bridges:
             await asyncio.wait({running, ordered}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             ended = running.done()
-            await cancel(running, ordered)
+            for task in (running, ordered):
+                task.cancel()
+            await asyncio.gather(running, ordered, return_exceptions=True)
         if ended:
             running.result()
         else:

@@ -22,7 +22,6 @@ from bridge.ports import Cursor, StoreUnavailable
 from servers.kernel import tables
 from servers.kernel.stream import Refused
 from servers.kernel.units import MoveCursors
-from servers.rpc.cancelling import cancel
 
 if TYPE_CHECKING:
     from servers.kernel.kernel import Kernel
@@ -79,7 +78,9 @@ class Lease:
             await asyncio.wait({running, lost}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             ended = running.done()
-            await cancel(running, lost)
+            for task in (running, lost):
+                task.cancel()
+            await asyncio.gather(running, lost, return_exceptions=True)
         if ended:
             running.result()
         return ended

@@ -1,6 +1,5 @@
 """`python -m servers.mesh.class_archive`: has a broker write down which classes it loads, for later ones."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -25,12 +24,12 @@ def make_class_archive() -> None:
     """Make it, unless it is there. Raises MeshError, KafkaUnavailable."""
     archive = class_archive(find_java(), class_path())
     if not archive.exists():
-        made = archive.with_suffix(f".{os.getpid()}")
-        with TemporaryDirectory() as folder:
+        with TemporaryDirectory(dir=archive.parent) as folder:
+            made = Path(folder) / "classes.jsa"
             _run_broker(Path(folder), f"-XX:ArchiveClassesAtExit={made}")
-        # A runtime without an archive of its own classes cannot make one of others': an empty file says so.
-        made.touch()
-        made.replace(archive)
+            # A runtime without an archive of its own classes cannot make one of others': an empty file says so.
+            made.touch()
+            made.replace(archive)
 
 
 def _run_broker(folder: Path, option: str) -> None:

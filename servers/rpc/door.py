@@ -26,11 +26,20 @@ class Door:
         self._last_wait = 0.0
         self._calm_at = time.monotonic()
         self._answered = asyncio.Event()
+        self._is_closed = False
+
+    def close(self) -> None:
+        """Nobody need knock any more. To cancel `watch` alone is not enough.
+
+        Where a call has just ended, the library raises an error in place of the cancellation: a server that was told to
+        stop went on as if nothing had been said.
+        """
+        self._is_closed = True
 
     async def watch(self, knock: Callable[[], Awaitable[object]]) -> None:
-        """Make such a call time after time, until cancelled. One that fails says nothing of how long others wait."""
+        """Make such a call time after time, until closed. One that fails says nothing of how long others wait."""
         try:
-            while True:
+            while not self._is_closed:
                 self._answer(await self._wait_of(knock))
                 # Those that came behind a call that waited for long may wait as long: it is asked again at once.
                 await asyncio.sleep(0 if self.is_crowded else KNOCK_SECONDS)

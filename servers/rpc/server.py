@@ -16,7 +16,6 @@ from clients.renewal import RenewingChannel
 from clients.telemetry import SpanSink
 from ronghe.error.v1.reason_pb2 import Reason
 from servers.kernel.stream import Refused
-from servers.rpc.cancelling import cancel
 from servers.rpc.connections import hang_up
 from servers.rpc.describing import Descriptors
 from servers.rpc.door import Door
@@ -104,7 +103,9 @@ async def serving(
         try:
             yield Serving(port)
         finally:
-            await cancel(watching)
+            door.close()
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
             await checks.enter_graceful_shutdown()
             await _drain(wrapper, limits.grace)
             # A server that is stopped cancels what has come and was not taken yet (grpc issue 41785), without a reason.
